@@ -92,21 +92,17 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a peer answered to a letter of ours."""
+    """What a peer answered to a letter of ours: accepted, refused for good, or neither (then it is tried again)."""
 
     accepted: bool
+    refused: bool
     http_status: int
     code: str = ""
     message: str = ""
 
-    @property
-    def is_refusal(self) -> bool:
-        """True when the peer definitely refused the letter (and did not just fail to cope with it)."""
-        return (
-            not self.accepted
-            and (200 <= self.http_status < 300 or 400 <= self.http_status < 500)
-            and (self.http_status not in {408, 425, 429})
-        )
+
+#: Statuses that say "not now", whatever the body says.
+_NOT_NOW = frozenset({408, 425, 429})
 
 
 def format_instant(instant: datetime) -> str:
@@ -258,23 +254,25 @@ def build(context: dict[str, Any], message: dict[str, Any] | None, error: dict[s
 def parse_answer(http_status: int, body: bytes) -> Answer:
     """Read a peer's answer tolerantly: 200 or 202, `error` beside or inside `message`, v1 acks.
 
-    A 2xx with NACK is a refusal; a 2xx that says neither counts as not accepted, since nothing was promised.
+    A 2xx with NACK is a refusal; a 2xx that says neither promises nothing, so the letter is tried again.
     """
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
         document = None
-    if not isinstance(document, dict):
-        return Answer(accepted=False, http_status=http_status, message=body[:200].decode("utf-8", "replace"))
+    document = document if isinstance(document, dict) else {}
     message = document.get("message")
     message = message if isinstance(message, dict) else {}
     ack = message.get("ack")
     status = ack.get("status") if isinstance(ack, dict) else message.get("status")
     error = document.get("error") or message.get("error")
     error = error if isinstance(error, dict) else {}
+    is_success = 200 <= http_status < 300
+    is_our_fault = 400 <= http_status < 500 and http_status not in _NOT_NOW
     return Answer(
-        accepted=200 <= http_status < 300 and status == "ACK",
+        accepted=is_success and status == "ACK",
+        refused=is_our_fault or (is_success and status == "NACK"),
         http_status=http_status,
         code=str(error.get("code", "")),
-        message=str(error.get("message", "")),
+        message=str(error.get("message", "")) or ("" if document else body[:200].decode("utf-8", "replace")),
     )
