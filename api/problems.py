@@ -1,0 +1,136 @@
+"""Refusals of the JSON APIs: one exception, one body, sentences that name the field, the limit and the fix.
+
+Every refusal reads `{"error": {"field", "limit", "sentence"}}`; `field` and `limit` are null where they make no sense.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+
+class ProblemDetail(BaseModel):
+    """What was wrong with a request and how to put it right."""
+
+    model_config = ConfigDict(extra="allow")
+
+    field: str | None = Field(description="The field, header or path part at fault, dotted")
+    limit: str | int | float | None = Field(description="The limit that was broken, when there is one")
+    sentence: str = Field(description="One sentence that a person can act on")
+
+
+class Problem(BaseModel):
+    """The body of every refusal."""
+
+    error: ProblemDetail
+
+
+class ApiError(Exception):
+    """A request that is refused: becomes the HTTP status and the problem body.
+
+    `field` names what was wrong (dotted), `sentence` says how to fix it, `limit` is the limit that was broken. `more`
+    is added to the error object (a reference id, the state of an order).
+    """
+
+    def __init__(
+        self,
+        status: int,
+        sentence: str,
+        *,
+        field: str | None = None,
+        limit: str | int | float | None = None,
+        headers: Mapping[str, str] | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(sentence)
+        self.status, self.sentence, self.field, self.limit = status, sentence, field, limit
+        self.headers = dict(headers or {})
+        self.more = dict(more or {})
+
+    def body(self) -> bytes:
+        """The problem as JSON bytes."""
+        detail = {"field": self.field, "limit": self.limit, "sentence": self.sentence, **self.more}
+        return orjson.dumps({"error": detail})
+
+
+def not_found(what: str, name: str) -> ApiError:
+    """404 for a thing that does not exist, or that the caller may not know about."""
+    return ApiError(404, f"There is no {what} '{name}' here that this token may see.", field=what)
+
+
+def conflict(sentence: str, *, field: str | None = None, **more: Any) -> ApiError:
+    """409 for a request that the present state of things does not allow."""
+    return ApiError(409, sentence, field=field, more=more)
+
+
+_Detail = Mapping[str, Any]
+
+#: pydantic error type -> (limit, what is wrong and how to fix it), from the error's details.
+_SENTENCES: dict[str, Callable[[_Detail], tuple[str | int | float | None, str]]] = {
+    "missing": lambda e: ("required", "is missing; send it"),
+    "extra_forbidden": lambda e: (None, "is not known here; remove it or correct its spelling"),
+    "greater_than_equal": lambda e: (e["ge"], f"is {_shown(e)} and must be at least {e['ge']}"),
+    "greater_than": lambda e: (e["gt"], f"is {_shown(e)} and must be more than {e['gt']}"),
+    "less_than_equal": lambda e: (e["le"], f"is {_shown(e)} and must be at most {e['le']}"),
+    "less_than": lambda e: (e["lt"], f"is {_shown(e)} and must be less than {e['lt']}"),
+    "string_too_short": lambda e: (
+        e["min_length"],
+        f"is too short; send at least {e['min_length']} character(s)",
+    ),
+    "string_too_long": lambda e: (
+        e["max_length"],
+        f"is too long; send at most {e['max_length']} character(s)",
+    ),
+    "too_short": lambda e: (e["min_length"], f"has too few entries; send at least {e['min_length']}"),
+    "too_long": lambda e: (e["max_length"], f"has too many entries; send at most {e['max_length']}"),
+    "string_pattern_mismatch": lambda e: (e["pattern"], f"is {_shown(e)} and must match {e['pattern']}"),
+    "enum": lambda e: (e["expected"], f"is {_shown(e)} and must be one of {e['expected']}"),
+    "literal_error": lambda e: (e["expected"], f"is {_shown(e)} and must be one of {e['expected']}"),
+    "int_type": lambda e: ("integer", f"is {_shown(e)} and must be a whole number"),
+    "int_parsing": lambda e: ("integer", f"is {_shown(e)} and must be a whole number"),
+    "int_from_float": lambda e: ("integer", f"is {_shown(e)} and must be a whole number"),
+    "string_type": lambda e: ("string", "must be a string; put it in quotes"),
+    "bool_parsing": lambda e: ("true or false", f"is {_shown(e)} and must be true or false"),
+    "list_type": lambda e: ("list", "must be a list"),
+    "model_type": lambda e: ("object", "must be a JSON object"),
+    "model_attributes_type": lambda e: ("object", "must be a JSON object"),
+    "dict_type": lambda e: ("object", "must be a JSON object"),
+    "timezone_aware": lambda e: ("RFC 3339", "has no zone; send an instant such as 2026-01-15T10:00:00Z"),
+    "datetime_parsing": lambda e: (
+        "RFC 3339",
+        "is no instant; send RFC 3339 with a zone, such as 2026-01-15T10:00:00Z",
+    ),
+    "datetime_from_date_parsing": lambda e: (
+        "RFC 3339",
+        "is no instant; send RFC 3339 with a zone, such as 2026-01-15T10:00:00Z",
+    ),
+}
+
+
+def _shown(error: _Detail) -> str:
+    """The offending value, short enough for a sentence."""
+    text = repr(error.get("input"))
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _dotted(location: Sequence[int | str]) -> str:
+    return ".".join(str(part) for part in location)
+
+
+def from_validation(failure: ValidationError, *, where: str = "") -> ApiError:
+    """422 for the first thing pydantic found wrong; says how many more there are."""
+    errors = failure.errors(include_url=False)
+    first = errors[0]
+    field = _dotted([*([where] if where else []), *first["loc"]]) or "body"
+    details = {"input": first.get("input"), **first.get("ctx", {})}
+    known = _SENTENCES.get(first["type"])
+    if known is not None:
+        limit, rest = known(details)
+    else:
+        message = first["msg"].removeprefix("Value error, ")
+        limit, rest = None, f"is refused: {message}"
+    others = f" ({len(errors) - 1} more field(s) are wrong too.)" if len(errors) > 1 else ""
+    return ApiError(422, f"'{field}' {rest}.{others}", field=field, limit=limit)
