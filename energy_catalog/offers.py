@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from trade.money import Series
 from trade.order import CancellationTerm
+from trade.pricing import TermsInvalid, check_terms
 
 
 class Source(StrEnum):
@@ -28,7 +29,10 @@ class OfferState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A prosumer (or an aggregator's member) as buyers see it. `gps` is a privacy cell's centre "lat, lon", never the house."""
+    """A prosumer (or an aggregator's member) as buyers see it.
+
+    `gps` is the centre of a privacy cell, "lat, lon", never the house.
+    """
 
     provider_id: str
     name: str
@@ -44,8 +48,8 @@ class Offer:
     """Energy for sale over a series of slots.
 
     `offered_wh` is what was published; `held_wh` and `sold_wh` are what unexpired quotes and contracts have taken
-    of it. All four series are aligned. `gate_closure_s`: no order is taken or changed later than this long before
-    the first slot ordered (trading clock).
+    of it. All four series are aligned. `gate_closure_s`: no slot is ordered or changed later than this long before
+    it begins (trading clock). One order is `order_wh_min` to `order_wh_max` in all.
     """
 
     offer_id: str
@@ -70,23 +74,114 @@ class Offer:
 
     @property
     def available_wh(self) -> Series:
-        """What is still free, per slot."""
-        return self.offered_wh.with_values(
-            tuple(
-                o - h - s
-                for o, h, s in zip(
-                    self.offered_wh.values, self.held_wh.values, self.sold_wh.values, strict=True
-                )
-            )
-        )
+        """What is neither held nor sold, per slot."""
+        taken = zip(self.offered_wh.values, self.held_wh.values, self.sold_wh.values, strict=True)
+        return self.offered_wh.with_values(tuple(offered - held - sold for offered, held, sold in taken))
+
+    def open_wh(self, now: datetime) -> Series:
+        """What can still be ordered, per slot: free, and the slot's gate is not closed (trading clock).
+
+        A slot can be ordered until exactly `gate_closure_s` before it begins.
+        """
+        first = now + timedelta(seconds=self.gate_closure_s)
+        free = self.available_wh
+        return free.with_values(tuple(wh if slot.start >= first else 0 for slot, wh in free.items()))
 
     def is_open(self, now: datetime) -> bool:
-        """True while at least one slot can still be ordered (trading clock)."""
+        """True while the offer is published and valid and the gate of its last slot is not closed (trading clock)."""
+        last_start = self.offered_wh.end - timedelta(seconds=self.offered_wh.slot_s)
         return (
             self.state is OfferState.PUBLISHED
             and self.valid_from <= now < self.valid_until
-            and now + timedelta(seconds=self.gate_closure_s) <= self.offered_wh.end
+            and now + timedelta(seconds=self.gate_closure_s) <= last_start
         )
+
+
+class OfferInvalid(ValueError):
+    """An offer that could not be sold as it says; names the field."""
+
+    def __init__(self, field: str, sentence: str) -> None:
+        super().__init__(f"{field}: {sentence}")
+        self.field, self.sentence = field, sentence
+
+
+def check_offer(offer: Offer) -> None:
+    """Refuse an offer before it is published or changed; raises OfferInvalid naming the first field that is wrong.
+
+    Prices are zero or more: this network does not pay people to take energy.
+    """
+    energy, price = offer.offered_wh, offer.price_micro_per_kwh
+    if min(energy.values) < 0 or not energy.total:
+        raise OfferInvalid("energy", "every slot offers 0 Wh or more, and one of them more than 0")
+    if not all(energy.is_aligned(other) for other in (price, offer.held_wh, offer.sold_wh)):
+        raise OfferInvalid("price", "energy and price cover the same slots")
+    if min(price.values) < 0 or offer.wheeling_micro_per_kwh < 0:
+        raise OfferInvalid("price", "prices and wheeling are 0 or more")
+    if min(offer.available_wh.values) < 0:
+        raise OfferInvalid("energy", "less is offered than is already held or sold")
+    if not 0 < offer.order_wh_min <= offer.order_wh_max:
+        raise OfferInvalid("order_wh_min", "an order is at least 1 Wh, and the least not above the most")
+    if offer.gate_closure_s < 0 or offer.quote_ttl_s <= 0:
+        raise OfferInvalid("quote_ttl_s", "the gate closes 0 s or more before delivery, a quote stands at least 1 s")
+    if not offer.valid_from < offer.valid_until:
+        raise OfferInvalid("valid_until", "an offer ends after it begins")
+    try:
+        check_terms(offer.cancellation_terms)
+    except TermsInvalid as refusal:
+        raise OfferInvalid("cancellation_terms", str(refusal)) from refusal
+
+
+class UnableToTake(Exception):
+    """The energy asked for cannot be had from this offer."""
+
+
+def check_order(offer: Offer, energy_wh: Series, *, now: datetime) -> None:
+    """Refuse an order this offer cannot serve at `now` (trading clock); raises UnableToTake with the reason."""
+    if not energy_wh.is_aligned(offer.offered_wh):
+        raise UnableToTake("the order's slots are not the offer's slots")
+    if min(energy_wh.values) < 0:
+        raise UnableToTake("energy is never negative")
+    if not offer.is_open(now):
+        raise UnableToTake("the offer is closed")
+    if not offer.order_wh_min <= energy_wh.total <= offer.order_wh_max:
+        raise UnableToTake(f"an order is {offer.order_wh_min} to {offer.order_wh_max} Wh")
+    for wanted, free in zip(energy_wh.values, offer.open_wh(now).values, strict=True):
+        if wanted > free:
+            raise UnableToTake("a slot is sold out or its gate is closed")
+
+
+def hold(offer: Offer, energy_wh: Series) -> Offer:
+    """The offer with this energy held for an unexpired quote; raises UnableToTake when it is not free."""
+    return _taken(offer, held=_plus(offer.held_wh, energy_wh))
+
+
+def unhold(offer: Offer, energy_wh: Series) -> Offer:
+    """The offer with a lapsed quote's energy free again."""
+    return _taken(offer, held=_plus(offer.held_wh, energy_wh, sign=-1))
+
+
+def sell(offer: Offer, energy_wh: Series) -> Offer:
+    """The offer with held energy sold: a confirm."""
+    return _taken(offer, held=_plus(offer.held_wh, energy_wh, sign=-1), sold=_plus(offer.sold_wh, energy_wh))
+
+
+def exchange(offer: Offer, *, old_wh: Series, new_wh: Series) -> Offer:
+    """The offer with a contract changed from `old_wh` to `new_wh` (all zero for a cancellation)."""
+    return _taken(offer, sold=_plus(_plus(offer.sold_wh, old_wh, sign=-1), new_wh))
+
+
+def _plus(left: Series, right: Series, *, sign: int = 1) -> Series:
+    if not left.is_aligned(right):
+        raise UnableToTake("the order's slots are not the offer's slots")
+    return left.with_values(tuple(a + sign * b for a, b in zip(left.values, right.values, strict=True)))
+
+
+def _taken(offer: Offer, *, held: Series | None = None, sold: Series | None = None) -> Offer:
+    """The offer with other takings, none negative and no slot oversold: the rule the database enforces too."""
+    after = replace(offer, held_wh=held or offer.held_wh, sold_wh=sold or offer.sold_wh)
+    if min(min(series.values) for series in (after.held_wh, after.sold_wh, after.available_wh)) < 0:
+        raise UnableToTake("a slot is sold out, or less was taken than is given back")
+    return after
 
 
 @dataclass(frozen=True, slots=True)

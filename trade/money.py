@@ -1,12 +1,13 @@
 """Money, energy and the series they form over delivery slots.
 
 Energy is whole watt-hours, money is whole minor units (cents, paise), a price is whole micro-units of the
-currency per kilowatt-hour (0.21 USD/kWh is 210_000). Nothing here is a float and nothing rounds except
-`cost_minor`, which rounds once, half away from zero.
+currency per kilowatt-hour (0.21 USD/kWh is 210_000). Nothing here is a float, and money is rounded in one place
+only, `minor_from_nano`: once per line of a quote or settlement, half away from zero.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -102,6 +103,13 @@ class Series:
         """Pairs of slot and value in order of time."""
         return zip(self.slots(), self.values, strict=True)
 
+    @property
+    def span(self) -> Slot:
+        """From the start of the first slot with a value to the end of the last; the whole series when all are 0."""
+        used = [index for index, value in enumerate(self.values) if value] or [0, len(self.values) - 1]
+        step = timedelta(seconds=self.slot_s)
+        return Slot(self.start + used[0] * step, self.start + (used[-1] + 1) * step)
+
     def is_aligned(self, other: Series) -> bool:
         """True when both series cover exactly the same slots."""
         return (self.start, self.slot_s, len(self.values)) == (other.start, other.slot_s, len(other.values))
@@ -120,12 +128,80 @@ def utc(value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
-def cost_minor(*, energy_wh: Series, price_micro_per_kwh: Series, currency: str) -> int:
-    """Cost of a series of energy at a series of prices in minor units, rounded once, half away from zero.
+def minor_from_nano(nano: int, currency: str) -> int:
+    """Minor units from billionths of a major unit: the one place where money is rounded, half away from zero.
 
-    Wh x micro/kWh = 1e-9 major units; a minor unit is 10**-exponent of a major one.
+    Wh x micro/kWh = 1e-3 kWh x 1e-6 per kWh = 1e-9 major units; a minor unit is 10**-exponent of a major one.
     """
+    return divide_half_away(nano, 10 ** (9 - currency_exponent(currency)))
+
+
+def cost_minor(*, energy_wh: Series, price_micro_per_kwh: Series, currency: str) -> int:
+    """Cost of a series of energy at a series of prices in minor units, rounded once for the whole series."""
     if not energy_wh.is_aligned(price_micro_per_kwh):
         raise ValueError("energy and price cover different slots")
     nano = sum(e * p for e, p in zip(energy_wh.values, price_micro_per_kwh.values, strict=True))
-    return divide_half_away(nano, 10 ** (9 - currency_exponent(currency)))
+    return minor_from_nano(nano, currency)
+
+
+#: Decimal places of a kilowatt-hour said in Wh, and of a price said in micro-units.
+_KWH_PLACES, _PRICE_PLACES = 3, 6
+#: A decimal as people and peers write it: no exponent, no "NaN", no digits of other scripts.
+_DECIMAL = re.compile(r"[+-]?(\d{1,18}(\.\d{0,18})?|\.\d{1,18})", re.ASCII)
+
+
+class DecimalRefused(ValueError):
+    """Text that is not a plain decimal, or one finer than whole units can say. Nothing is rounded in silence."""
+
+
+def whole_units(text: str, *, places: int) -> int:
+    """A plain decimal such as "2.50" as whole units of 10**-places; raises DecimalRefused."""
+    if not _DECIMAL.fullmatch(text):
+        raise DecimalRefused(f"{text[:40]!r} is not a decimal number")
+    integer, _, fraction = text.lstrip("+-").partition(".")
+    fraction = fraction.rstrip("0")
+    if len(fraction) > places:
+        raise DecimalRefused(f"{text[:40]!r} has more than {places} decimal places")
+    units = int(integer + fraction.ljust(places, "0") or "0")
+    return -units if text.startswith("-") else units
+
+
+def decimal_text(units: int, *, places: int) -> str:
+    """Whole units of 10**-places as a plain decimal, with exactly that many places."""
+    digits = str(abs(units)).rjust(places + 1, "0")
+    text = f"{digits[:-places]}.{digits[-places:]}" if places else digits
+    return f"-{text}" if units < 0 else text
+
+
+def _without_idle_zeros(text: str) -> str:
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def wh_from_kwh(text: str) -> int:
+    """Wh from a decimal number of kWh ("1.25" is 1250); raises DecimalRefused."""
+    return whole_units(text, places=_KWH_PLACES)
+
+
+def kwh_from_wh(energy_wh: int) -> str:
+    """kWh as the shortest plain decimal (1250 is "1.25")."""
+    return _without_idle_zeros(decimal_text(energy_wh, places=_KWH_PLACES))
+
+
+def micro_from_price(text: str) -> int:
+    """Micro-units per kWh from a decimal price ("0.21" is 210_000); raises DecimalRefused."""
+    return whole_units(text, places=_PRICE_PLACES)
+
+
+def price_from_micro(price_micro_per_kwh: int) -> str:
+    """A price per kWh as the shortest plain decimal (210_000 is "0.21")."""
+    return _without_idle_zeros(decimal_text(price_micro_per_kwh, places=_PRICE_PLACES))
+
+
+def minor_from_amount(text: str, currency: str) -> int:
+    """Minor units from a decimal amount of the currency ("2.5" USD is 250); raises DecimalRefused."""
+    return whole_units(text, places=currency_exponent(currency))
+
+
+def amount_from_minor(amount_minor: int, currency: str) -> str:
+    """An amount with the currency's own number of decimal places (250 USD is "2.50")."""
+    return decimal_text(amount_minor, places=currency_exponent(currency))

@@ -1,11 +1,13 @@
 """An order and its life.
 
 The same `Order` is kept by buyer and seller; `side` says whose copy it is. Its life is the table at the end of this
-module, checked when the module is imported: one start, every state reachable, every live state has an exit.
+module, checked when the module is imported: one start for each side, every state reachable, every live state has an
+exit and a deadline.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -171,14 +173,19 @@ class Order:
     ratings: tuple[tuple[str, str], ...] = field(default=())
 
     @property
+    def quote_expires_at(self) -> datetime | None:
+        """Until when the quote stands (wall clock); None without a quote."""
+        return self.quote.expires_at if self.quote else None
+
+    @property
     def delivery_start(self) -> datetime:
-        """Start of the first contracted slot."""
-        return self.contracted_wh.start
+        """Start of the first slot that holds energy (of the series, when none does)."""
+        return self.contracted_wh.span.start
 
     @property
     def delivery_end(self) -> datetime:
-        """End of the last contracted slot (exclusive)."""
-        return self.contracted_wh.end
+        """End of the last slot that holds energy (of the series, when none does); exclusive."""
+        return self.contracted_wh.span.end
 
 
 class UnableToAdvance(Exception):
@@ -189,13 +196,177 @@ class UnableToAdvance(Exception):
         self.order, self.event = order, event
 
 
+_S, _E = OrderState, OrderEvent
+
 #: (from, event) -> to. A buyer's and a seller's copy share the table; each side uses its own events.
-TRANSITIONS: dict[tuple[OrderState, OrderEvent], OrderState] = {}
+TRANSITIONS: dict[tuple[OrderState, OrderEvent], OrderState] = {
+    # A draft: no money, nothing held. Choosing again starts over.
+    (_S.SELECTING, _E.SELECT_SENT): _S.SELECTING,
+    (_S.SELECTING, _E.QUOTE_RECEIVED): _S.QUOTED,
+    (_S.SELECTING, _E.SELLER_REFUSED): _S.REFUSED,
+    (_S.SELECTING, _E.NO_ANSWER): _S.EXPIRED,
+    (_S.QUOTED, _E.SELECT_SENT): _S.SELECTING,
+    (_S.QUOTED, _E.QUOTE_RECEIVED): _S.QUOTED,
+    (_S.QUOTED, _E.INIT_SENT): _S.INITIALISING,
+    (_S.QUOTED, _E.QUOTE_EXPIRED): _S.EXPIRED,
+    (_S.INITIALISING, _E.SELECT_SENT): _S.SELECTING,
+    (_S.INITIALISING, _E.HELD): _S.INITIALISED,
+    (_S.INITIALISING, _E.SELLER_REFUSED): _S.REFUSED,
+    (_S.INITIALISING, _E.NO_ANSWER): _S.EXPIRED,
+    (_S.INITIALISING, _E.QUOTE_EXPIRED): _S.EXPIRED,
+    # Held: the seller keeps the energy until the quote expires. Its copy begins here.
+    (_S.INITIALISED, _E.HELD): _S.INITIALISED,
+    (_S.INITIALISED, _E.SELECT_SENT): _S.SELECTING,
+    (_S.INITIALISED, _E.INIT_SENT): _S.INITIALISING,
+    (_S.INITIALISED, _E.CONFIRM_SENT): _S.CONFIRMING,
+    (_S.INITIALISED, _E.CONFIRMED): _S.ACTIVE,
+    (_S.INITIALISED, _E.QUOTE_EXPIRED): _S.EXPIRED,
+    # Confirm is out and money reserved: silence is not a no. Only a definite answer ends the chase.
+    (_S.CONFIRMING, _E.CONFIRMED): _S.ACTIVE,
+    (_S.CONFIRMING, _E.SELLER_REFUSED): _S.REFUSED,
+    (_S.CONFIRMING, _E.NO_ANSWER): _S.UNANSWERED,
+    (_S.UNANSWERED, _E.CONFIRMED): _S.ACTIVE,
+    (_S.UNANSWERED, _E.SELLER_REFUSED): _S.REFUSED,
+    (_S.UNANSWERED, _E.NO_ANSWER): _S.UNANSWERED,
+    # A contract. A buyer may miss the notice that delivery began, so it can be settled from here.
+    (_S.ACTIVE, _E.UPDATED): _S.ACTIVE,
+    (_S.ACTIVE, _E.CURTAILED): _S.ACTIVE,
+    (_S.ACTIVE, _E.DELIVERY_STARTED): _S.DELIVERING,
+    (_S.ACTIVE, _E.CANCEL_SENT): _S.CANCELLING,
+    (_S.ACTIVE, _E.CANCELLED): _S.CANCELLED,
+    (_S.ACTIVE, _E.SETTLED): _S.COMPLETED,
+    # Once delivery runs the buyer cannot cancel; a seller that gives up midway forgoes what flowed.
+    (_S.DELIVERING, _E.UPDATED): _S.DELIVERING,
+    (_S.DELIVERING, _E.CURTAILED): _S.DELIVERING,
+    (_S.DELIVERING, _E.CANCELLED): _S.CANCELLED,
+    (_S.DELIVERING, _E.SETTLED): _S.COMPLETED,
+    # Cancel is out: letters that crossed it change nothing; a seller that never read it delivers and settles.
+    (_S.CANCELLING, _E.CANCELLED): _S.CANCELLED,
+    (_S.CANCELLING, _E.CANCEL_REFUSED): _S.ACTIVE,
+    (_S.CANCELLING, _E.NO_ANSWER): _S.CANCELLING,
+    (_S.CANCELLING, _E.UPDATED): _S.CANCELLING,
+    (_S.CANCELLING, _E.CURTAILED): _S.CANCELLING,
+    (_S.CANCELLING, _E.DELIVERY_STARTED): _S.CANCELLING,
+    (_S.CANCELLING, _E.SETTLED): _S.COMPLETED,
+}
+
+#: Where each side's copy begins.
+START_STATES: dict[Side, OrderState] = {Side.BUYER: _S.SELECTING, Side.SELLER: _S.INITIALISED}
+
+#: What can happen to each side's copy: a seller's knows neither the drafts nor the waiting of the buyer.
+EVENTS: dict[Side, frozenset[OrderEvent]] = {
+    Side.BUYER: frozenset(OrderEvent),
+    Side.SELLER: frozenset(
+        {
+            _E.HELD,
+            _E.CONFIRMED,
+            _E.DELIVERY_STARTED,
+            _E.UPDATED,
+            _E.CURTAILED,
+            _E.CANCELLED,
+            _E.SETTLED,
+            _E.QUOTE_EXPIRED,
+        }
+    ),
+}
+
+#: States in which nothing can happen any more.
+TERMINAL_STATES = frozenset({_S.COMPLETED, _S.CANCELLED, _S.EXPIRED, _S.REFUSED})
+
+#: What every live state waits for at the longest: the name of an instant of the order. `quote_expires_at` and
+#: `awaiting_until` are wall clock, `delivery_start` and `delivery_end` trading clock.
+DEADLINES: dict[OrderState, str] = {
+    _S.SELECTING: "awaiting_until",
+    _S.QUOTED: "quote_expires_at",
+    _S.INITIALISING: "awaiting_until",
+    _S.INITIALISED: "quote_expires_at",
+    _S.CONFIRMING: "awaiting_until",
+    _S.UNANSWERED: "awaiting_until",
+    _S.ACTIVE: "delivery_start",
+    _S.DELIVERING: "delivery_end",
+    _S.CANCELLING: "awaiting_until",
+}
+
+#: What happens when such an instant has passed (settling waits for the readings, too).
+DEADLINE_EVENTS: dict[str, OrderEvent] = {
+    "quote_expires_at": _E.QUOTE_EXPIRED,
+    "awaiting_until": _E.NO_ANSWER,
+    "delivery_start": _E.DELIVERY_STARTED,
+    "delivery_end": _E.SETTLED,
+}
+
+
+class LifeBroken(Exception):
+    """The table of an order's life contradicts itself; every fault is named."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+def _reachable(
+    start: OrderState,
+    events: frozenset[OrderEvent],
+    transitions: Mapping[tuple[OrderState, OrderEvent], OrderState],
+) -> set[OrderState]:
+    reached, frontier = {start}, [start]
+    while frontier:
+        state = frontier.pop()
+        for (source, event), target in transitions.items():
+            if source is state and event in events and target not in reached:
+                reached.add(target)
+                frontier.append(target)
+    return reached
+
+
+def check_life(
+    transitions: Mapping[tuple[OrderState, OrderEvent], OrderState],
+    *,
+    starts: Mapping[Side, OrderState],
+    events: Mapping[Side, frozenset[OrderEvent]],
+    terminals: frozenset[OrderState],
+    deadlines: Mapping[OrderState, str],
+) -> None:
+    """Refuse a table in which an order could get lost; raises LifeBroken with every fault found.
+
+    One start a side; every state and every event is used; no step leaves a terminal state; every live state has a
+    deadline whose event the table knows; and from every state some terminal state can be reached, on each side with
+    that side's own events.
+    """
+    faults = [f"{side} has no start" for side in Side if side not in starts]
+    faults += [f"{source} is terminal but takes {event}" for source, event in transitions if source in terminals]
+    unused = set(OrderEvent) - {event for _, event in transitions}
+    faults += [f"{event} leads nowhere" for event in sorted(unused)]
+    seen: set[OrderState] = set()
+    for side, start in starts.items():
+        reached = _reachable(start, events[side], transitions)
+        seen |= reached
+        faults += [
+            f"a {side} order cannot end from {state}"
+            for state in sorted(reached)
+            if not _reachable(state, events[side], transitions) & terminals
+        ]
+    faults += [f"{state} cannot be reached" for state in OrderState if state not in seen]
+    for state in sorted(set(OrderState) - terminals):
+        event = DEADLINE_EVENTS.get(deadlines.get(state, ""))
+        if event is None:
+            faults.append(f"{state} has no deadline")
+        elif (state, event) not in transitions:
+            faults.append(f"{state} has the deadline {deadlines[state]} but does not take {event}")
+    if faults:
+        raise LifeBroken(faults)
+
+
+check_life(TRANSITIONS, starts=START_STATES, events=EVENTS, terminals=TERMINAL_STATES, deadlines=DEADLINES)
+
+
+def can_advance(order: Order, event: OrderEvent) -> bool:
+    """True when `advance` would not refuse."""
+    return event in EVENTS[order.side] and (order.state, event) in TRANSITIONS
 
 
 def advance(order: Order, event: OrderEvent, *, now: datetime) -> Order:
-    """The order after `event`; raises UnableToAdvance when the table has no such step."""
-    to = TRANSITIONS.get((order.state, event))
-    if to is None:
+    """The order after `event`; raises UnableToAdvance when the table has no such step for this side's copy."""
+    if not can_advance(order, event):
         raise UnableToAdvance(order, event)
-    return replace(order, state=to, updated_at=now)
+    return replace(order, state=TRANSITIONS[order.state, event], updated_at=now)

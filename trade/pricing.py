@@ -1,0 +1,199 @@
+"""From energy, prices and terms to the lines of a quote: what it costs, what cancelling costs.
+
+A quote is a sum of lines, and each line is rounded once (`money.minor_from_nano`). Buyer and seller price with this
+same module, so a quote can be proven by recalculation: equal series and rates give equal lines on both nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+from trade.money import Series, divide_half_away, minor_from_nano
+from trade.order import CancellationTerm, LineKind, Order, Quote, QuoteLine
+
+#: What each line is called in a quote: the words the energy network's Layer 2 allows. Grid charges and fees share one.
+TITLES = {
+    LineKind.ENERGY: "ENERGY",
+    LineKind.WHEELING: "DISCOM_FEES",
+    LineKind.CANCELLATION_FEE: "DISCOM_FEES",
+}
+
+#: Minutes of a civil day.
+DAY_MINUTES = 24 * 60
+
+#: (first minute of the local day, end minute exclusive, price in micro-units per kWh); start > end runs past midnight.
+Band = tuple[int, int, int]
+
+
+class TariffInvalid(ValueError):
+    """The bands overlap, lie outside a day, or leave a slot without a price."""
+
+
+class TermsInvalid(ValueError):
+    """Cancellation terms that contradict themselves."""
+
+
+class NotEnoughEnergy(ValueError):
+    """More was asked for than is free."""
+
+    def __init__(self, *, asked_wh: int, free_wh: int) -> None:
+        super().__init__(f"{asked_wh} Wh were asked for, {free_wh} Wh are free")
+        self.asked_wh, self.free_wh = asked_wh, free_wh
+
+
+class UnableToCancel(Exception):
+    """The contract can no longer be cancelled by the buyer."""
+
+
+def lines_for(
+    *, energy_wh: Series, price_micro_per_kwh: Series, wheeling_micro_per_kwh: int, currency: str
+) -> tuple[QuoteLine, ...]:
+    """What this energy costs: one ENERGY line for each distinct price, in order of time, then one WHEELING line.
+
+    line = round(sum of Wh at that price x price); wheeling = round(total Wh x rate), absent when the rate is 0
+    (the grid's charge per kWh carried: the buyer pays it, the utility gets it).
+    Energy of 0 Wh has one ENERGY line over 0, at the first price, so that there is always a line to show.
+    """
+    if not energy_wh.is_aligned(price_micro_per_kwh):
+        raise ValueError("energy and price cover different slots")
+    if any(value < 0 for value in energy_wh.values):
+        raise ValueError("energy is never negative")
+    by_price: dict[int, int] = {}
+    for wh, price in zip(energy_wh.values, price_micro_per_kwh.values, strict=True):
+        if wh:
+            by_price[price] = by_price.get(price, 0) + wh
+    by_price = by_price or {price_micro_per_kwh.values[0]: 0}
+    lines = [_line(LineKind.ENERGY, wh, price, currency) for price, wh in by_price.items()]
+    if wheeling_micro_per_kwh:
+        lines.append(_line(LineKind.WHEELING, energy_wh.total, wheeling_micro_per_kwh, currency))
+    return tuple(lines)
+
+
+def _line(kind: LineKind, energy_wh: int, price_micro_per_kwh: int, currency: str) -> QuoteLine:
+    return QuoteLine(
+        kind=kind,
+        title=TITLES[kind],
+        amount_minor=minor_from_nano(energy_wh * price_micro_per_kwh, currency),
+        energy_wh=energy_wh,
+        price_micro_per_kwh=price_micro_per_kwh,
+    )
+
+
+def quote(
+    *,
+    energy_wh: Series,
+    price_micro_per_kwh: Series,
+    wheeling_micro_per_kwh: int,
+    currency: str,
+    now: datetime,
+    ttl_s: int,
+    quote_id: str,
+) -> Quote:
+    """A quote for this energy that stands for `ttl_s` from `now` (wall clock)."""
+    lines = lines_for(
+        energy_wh=energy_wh,
+        price_micro_per_kwh=price_micro_per_kwh,
+        wheeling_micro_per_kwh=wheeling_micro_per_kwh,
+        currency=currency,
+    )
+    return Quote(quote_id, currency, lines, now + timedelta(seconds=ttl_s), ttl_s)
+
+
+def order_lines(order: Order, *, energy_wh: Series) -> tuple[QuoteLine, ...]:
+    """What `energy_wh` costs at the order's prices: for a re-quote, a change of the contract, a settlement."""
+    return lines_for(
+        energy_wh=energy_wh,
+        price_micro_per_kwh=order.price_micro_per_kwh,
+        wheeling_micro_per_kwh=order.wheeling_micro_per_kwh,
+        currency=order.currency,
+    )
+
+
+def tou_series(like: Series, bands: Sequence[Band], zone: ZoneInfo) -> Series:
+    """Time-of-use prices over the slots of `like`: a slot has the price of the band in which it begins.
+
+    Bands are minutes of the civil day in `zone`, so on a day of 23 or 25 hours the bands move with the clock on the
+    wall. Raises TariffInvalid for overlapping or impossible bands and for a slot that begins in no band.
+    """
+    price_at = _price_by_minute(bands)
+    prices = []
+    for slot in like.slots():
+        local = slot.start.astimezone(zone)
+        price = price_at[local.hour * 60 + local.minute]
+        if price is None:
+            raise TariffInvalid(f"no band covers {local:%H:%M}, when a slot begins")
+        prices.append(price)
+    return like.with_values(tuple(prices))
+
+
+def _price_by_minute(bands: Sequence[Band]) -> list[int | None]:
+    price_at: list[int | None] = [None] * DAY_MINUTES
+    for start, end, price in bands:
+        if not (0 <= start < DAY_MINUTES and 0 <= end <= DAY_MINUTES):
+            raise TariffInvalid("a band lies within 00:00 and 24:00")
+        length = (end - start) % DAY_MINUTES or DAY_MINUTES
+        for minute in range(start, start + length):
+            if price_at[minute % DAY_MINUTES] is not None:
+                raise TariffInvalid(f"two bands cover {minute // 60 % 24:02}:{minute % 60:02}")
+            price_at[minute % DAY_MINUTES] = price
+    return price_at
+
+
+def check_terms(terms: Sequence[CancellationTerm]) -> None:
+    """Refuse cancellation terms nobody could explain; raises TermsInvalid.
+
+    Each notice occurs once, a fee is 0 to 100 percent, and shorter notice never costs less.
+    """
+    by_notice = sorted(terms, key=lambda term: term.notice_s_min)
+    for term in by_notice:
+        if term.notice_s_min < 0 or not 0 <= term.fee_percent <= 100:
+            raise TermsInvalid("a notice is 0 s or more and a fee is 0 to 100 percent")
+    for shorter, longer in pairwise(by_notice):
+        if shorter.notice_s_min == longer.notice_s_min:
+            raise TermsInvalid(f"two terms for a notice of {longer.notice_s_min} s")
+        if shorter.fee_percent < longer.fee_percent:
+            raise TermsInvalid("shorter notice may not cost less")
+
+
+def cancellation_fee(order: Order, *, now_trading: datetime) -> QuoteLine | None:
+    """What the buyer owes for cancelling now; None when it is free.
+
+    fee = round(energy lines of the quote x fee_percent / 100) of the term with the longest notice that is still met;
+    a notice met to the second counts. Without terms cancelling is free until delivery begins. Raises
+    UnableToCancel when less notice is left than any term allows, or delivery has begun.
+    """
+    notice_s = (order.delivery_start - now_trading).total_seconds()
+    if notice_s < 0:
+        raise UnableToCancel("delivery has begun")
+    if not order.cancellation_terms:
+        return None
+    met = [term for term in order.cancellation_terms if notice_s >= term.notice_s_min]
+    if not met:
+        least_s = min(term.notice_s_min for term in order.cancellation_terms)
+        raise UnableToCancel(f"cancelling needs {least_s} s of notice, {int(notice_s)} s are left")
+    percent = max(met, key=lambda term: term.notice_s_min).fee_percent
+    lines = order.quote.lines if order.quote else order_lines(order, energy_wh=order.contracted_wh)
+    energy_minor = sum(line.amount_minor for line in lines if line.kind is LineKind.ENERGY)
+    fee_minor = divide_half_away(energy_minor * percent, 100)
+    if not fee_minor:
+        return None
+    kind = LineKind.CANCELLATION_FEE
+    return QuoteLine(kind=kind, title=TITLES[kind], amount_minor=fee_minor)
+
+
+def spread_request(available_wh: Series, energy_wh: int) -> Series:
+    """A single quantity spread over the free slots, earliest first; raises NotEnoughEnergy.
+
+    For a stranger that asks for so many kWh without saying when; the answer shows it which slots it would get.
+    """
+    left, values = energy_wh, []
+    for free in available_wh.values:
+        taken = min(left, max(0, free))
+        values.append(taken)
+        left -= taken
+    if left:
+        raise NotEnoughEnergy(asked_wh=energy_wh, free_wh=energy_wh - left)
+    return available_wh.with_values(tuple(values))
