@@ -1,0 +1,219 @@
+"""Offers of this seller: what is for sale over which slots, and how much of it is held and sold.
+
+An offer is locked (`lock`) before its held and sold energy is read to decide on, and written back (`save_taken`) in the
+same unit of work; the table's CHECK refuses to hold or sell more than is offered, whatever the code above does.
+Offers come and go as plain fields (`StoredOffer`): the catalogue's own class is built by the node that knows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, TypedDict, cast
+
+from store import order_document
+from store.db import UnitOfWork
+from trade.money import Series
+from trade.order import CancellationTerm
+
+#: Longest stretch an offer may cover. Searches rely on it: an offer that began longer ago than this is over.
+SPAN_S_MAX = 31 * 86_400
+
+
+class StoredOffer(TypedDict):
+    """The fields of one offer, named as the catalogue's offer names them (`source` and `state` as text)."""
+
+    offer_id: str
+    provider_id: str
+    meter_id: str
+    source: str
+    currency: str
+    offered_wh: Series
+    held_wh: Series
+    sold_wh: Series
+    price_micro_per_kwh: Series
+    wheeling_micro_per_kwh: int
+    order_wh_min: int
+    order_wh_max: int
+    gate_closure_s: int
+    quote_ttl_s: int
+    cancellation_terms: tuple[CancellationTerm, ...]
+    fulfillment_type: str
+    valid_from: datetime
+    valid_until: datetime
+    state: str
+
+
+#: Columns with one value each, that are the same in the table and in StoredOffer.
+_PLAIN = (
+    "offer_id",
+    "provider_id",
+    "meter_id",
+    "source",
+    "currency",
+    "wheeling_micro_per_kwh",
+    "order_wh_min",
+    "order_wh_max",
+    "gate_closure_s",
+    "quote_ttl_s",
+    "fulfillment_type",
+    "valid_from",
+    "valid_until",
+    "state",
+)
+_SERIES = ("offered_wh", "held_wh", "sold_wh", "price_micro_per_kwh")
+_COLUMNS = (*_PLAIN, *_SERIES, "starts_at", "ends_at", "slot_s", "cancellation_terms")
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM offers"  # noqa: S608
+_PLACES = ", ".join(f"${place + 1}" for place in range(len(_COLUMNS)))
+_NOW_PLACE = f"${len(_COLUMNS) + 1}"
+_INSERT = (
+    f"INSERT INTO offers ({', '.join(_COLUMNS)}, created_at, updated_at)"  # noqa: S608
+    f" VALUES ({_PLACES}, {_NOW_PLACE}, {_NOW_PLACE}) ON CONFLICT DO NOTHING"
+)
+_UPDATE = (
+    f"UPDATE offers SET ({', '.join(_COLUMNS)}, updated_at) = ROW ({_PLACES}, {_NOW_PLACE})"  # noqa: S608
+    " WHERE offer_id = $1"
+)
+
+
+class OfferExists(Exception):
+    """Another offer has this id."""
+
+
+class OfferMissing(Exception):
+    """The offer to be saved was never published."""
+
+
+async def publish(uow: UnitOfWork, offer: StoredOffer, *, now: datetime) -> None:
+    """Keep a new offer; raises OfferExists when its id is taken. `now` is the wall clock."""
+    if await uow.connection.execute(_INSERT, *_row(offer), now) != "INSERT 0 1":
+        raise OfferExists(offer["offer_id"])
+
+
+async def save(uow: UnitOfWork, offer: StoredOffer, *, now: datetime) -> None:
+    """Write every field of a locked offer; raises OfferMissing when there is none. `now` is the wall clock."""
+    if await uow.connection.execute(_UPDATE, *_row(offer), now) != "UPDATE 1":
+        raise OfferMissing(offer["offer_id"])
+
+
+async def save_taken(uow: UnitOfWork, *, offer_id: str, offered_wh: Series, held_wh: Series, sold_wh: Series) -> None:
+    """Write what is offered, held and sold of a locked offer; raises OfferMissing when there is none."""
+    done = await uow.connection.execute(
+        "UPDATE offers SET offered_wh = $2, held_wh = $3, sold_wh = $4 WHERE offer_id = $1",
+        offer_id,
+        offered_wh.values,
+        held_wh.values,
+        sold_wh.values,
+    )
+    if done != "UPDATE 1":
+        raise OfferMissing(offer_id)
+
+
+async def get(uow: UnitOfWork, offer_id: str) -> StoredOffer | None:
+    """The offer with this id, unlocked: to look at, not to decide on."""
+    row = await uow.connection.fetchrow(f"{_SELECT} WHERE offer_id = $1", offer_id)
+    return None if row is None else _offer(row)
+
+
+async def lock(uow: UnitOfWork, offer_id: str) -> StoredOffer | None:
+    """The offer with this id, locked until the unit of work ends."""
+    row = await uow.connection.fetchrow(f"{_SELECT} WHERE offer_id = $1 FOR UPDATE", offer_id)
+    return None if row is None else _offer(row)
+
+
+async def lock_all(uow: UnitOfWork, offer_ids: Iterable[str]) -> dict[str, StoredOffer]:
+    """The offers with these ids, locked in order of id so that two such calls never wait for each other."""
+    rows = await uow.connection.fetch(
+        f"{_SELECT} WHERE offer_id = ANY($1) ORDER BY offer_id FOR UPDATE", sorted(set(offer_ids))
+    )
+    return {row["offer_id"]: _offer(row) for row in rows}
+
+
+async def find_open(
+    uow: UnitOfWork,
+    *,
+    now: datetime,
+    limit: int,
+    window_start: datetime | None = None,
+    window_end: datetime | None = None,
+    currency: str | None = None,
+    source: str | None = None,
+    provider_ids: Sequence[str] | None = None,
+    offer_id: str | None = None,
+) -> list[StoredOffer]:
+    """Published offers that can still be ordered at `now` (trading clock) and touch the window, the earliest first.
+
+    None means "any". What needs arithmetic over slots (free energy, price) is decided by the catalogue.
+    """
+    rows = await uow.connection.fetch(
+        f"{_SELECT} WHERE state = 'PUBLISHED'"
+        " AND starts_at > $1 AND ends_at >= $2::timestamptz + make_interval(secs => gate_closure_s)"
+        " AND valid_from <= $2 AND valid_until > $2"
+        " AND ($3::timestamptz IS NULL OR ends_at > $3) AND ($4::timestamptz IS NULL OR starts_at < $4)"
+        " AND ($5::text IS NULL OR currency = $5) AND ($6::text IS NULL OR source = $6)"
+        " AND ($7::text[] IS NULL OR provider_id = ANY($7)) AND ($8::text IS NULL OR offer_id = $8)"
+        " ORDER BY starts_at, offer_id LIMIT $9",
+        max(now, window_start or now) - timedelta(seconds=SPAN_S_MAX + 1),
+        now,
+        window_start,
+        window_end,
+        currency,
+        source,
+        provider_ids,
+        offer_id,
+        limit,
+    )
+    return [_offer(row) for row in rows]
+
+
+async def list_for(
+    uow: UnitOfWork, *, provider_id: str | None = None, after: str | None = None, limit: int
+) -> list[StoredOffer]:
+    """Offers of one provider (or of all), newest first; `after` is the last offer_id of the page before."""
+    rows = await uow.connection.fetch(
+        f"{_SELECT} WHERE ($1::text IS NULL OR provider_id = $1) AND ($2::text IS NULL"  # noqa: S608
+        " OR (created_at, offer_id) < (SELECT created_at, offer_id FROM offers WHERE offer_id = $2))"
+        " ORDER BY created_at DESC, offer_id DESC LIMIT $3",
+        provider_id,
+        after,
+        limit,
+    )
+    return [_offer(row) for row in rows]
+
+
+async def has_other_slots(uow: UnitOfWork, *, meter_id: str, series: Series) -> bool:
+    """True when the meter already has an offer over part of this time whose slots begin or end elsewhere.
+
+    One meter's energy is shared out slot by slot, so everything sold from it must use the same slots.
+    """
+    row = await uow.connection.fetchrow(
+        "SELECT 1 FROM offers WHERE meter_id = $1 AND starts_at < $3 AND ends_at > $2 AND starts_at > $4"
+        " AND (slot_s <> $5 OR mod(extract(epoch FROM starts_at - $2)::bigint, $5) <> 0) LIMIT 1",
+        meter_id,
+        series.start,
+        series.end,
+        series.start - timedelta(seconds=SPAN_S_MAX + 1),
+        series.slot_s,
+    )
+    return row is not None
+
+
+def _row(offer: StoredOffer) -> tuple[Any, ...]:
+    offered = offer["offered_wh"]
+    values: Mapping[str, Any] = offer
+    return (
+        *(values[name] for name in _PLAIN),
+        *(values[name].values for name in _SERIES),
+        offered.start,
+        offered.end,
+        offered.slot_s,
+        order_document.terms_to_document(offer["cancellation_terms"]),
+    )
+
+
+def _offer(row: Mapping[str, Any]) -> StoredOffer:
+    start, slot_s = row["starts_at"], row["slot_s"]
+    fields: dict[str, Any] = {name: row[name] for name in _PLAIN}
+    fields |= {name: Series(start, slot_s, tuple(row[name])) for name in _SERIES}
+    fields["cancellation_terms"] = order_document.terms_from_document(row["cancellation_terms"])
+    return cast(StoredOffer, fields)

@@ -1,0 +1,167 @@
+"""An order as a JSON document and back, exactly: nothing is lost, rounded or guessed on the way.
+
+Instants are ISO 8601 text with microseconds, everything else is text and whole numbers. A field that a document does
+not have (it was written by an earlier release) takes the default that `Order` gives it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from trade.money import Series
+from trade.order import (
+    CancellationTerm,
+    Customer,
+    LineKind,
+    Order,
+    OrderState,
+    Quote,
+    QuoteLine,
+    SettlementResult,
+    Side,
+)
+
+#: Fields that are text on both sides.
+_TEXTS = (
+    "order_id",
+    "transaction_id",
+    "counterparty_id",
+    "provider_id",
+    "offer_id",
+    "currency",
+    "wire_order_id",
+    "meter_id",
+    "account_id",
+    "provider_name",
+    "source",
+    "fulfillment_id",
+    "fulfillment_type",
+    "payment_id",
+    "tracking_token",
+    "cancelled_by",
+    "cancellation_reason_id",
+    "refusal_code",
+    "refusal",
+    "awaiting_message_id",
+)
+
+
+def to_document(order: Order) -> dict[str, Any]:
+    """The order as plain JSON values."""
+    document: dict[str, Any] = {name: getattr(order, name) for name in _TEXTS}
+    document |= {
+        "side": order.side.value,
+        "state": order.state.value,
+        "contracted_wh": series_to_document(order.contracted_wh),
+        "price_micro_per_kwh": series_to_document(order.price_micro_per_kwh),
+        "wheeling_micro_per_kwh": order.wheeling_micro_per_kwh,
+        "created_at": order.created_at.isoformat(),
+        "updated_at": order.updated_at.isoformat(),
+        "quote": _quote_to_document(order.quote) if order.quote else None,
+        "customer": (
+            {"name": order.customer.name, "email": order.customer.email, "phone": order.customer.phone}
+            if order.customer
+            else None
+        ),
+        "cancellation_terms": terms_to_document(order.cancellation_terms),
+        "settlement": _settlement_to_document(order.settlement) if order.settlement else None,
+        "awaiting_until": order.awaiting_until.isoformat() if order.awaiting_until else None,
+        "ratings": [list(rating) for rating in order.ratings],
+    }
+    return document
+
+
+def from_document(document: dict[str, Any]) -> Order:
+    """The order that `to_document` wrote."""
+    quote, customer, settlement = document["quote"], document["customer"], document["settlement"]
+    awaiting_until = document["awaiting_until"]
+    return Order(
+        side=Side(document["side"]),
+        state=OrderState(document["state"]),
+        contracted_wh=series_from_document(document["contracted_wh"]),
+        price_micro_per_kwh=series_from_document(document["price_micro_per_kwh"]),
+        wheeling_micro_per_kwh=document["wheeling_micro_per_kwh"],
+        created_at=datetime.fromisoformat(document["created_at"]),
+        updated_at=datetime.fromisoformat(document["updated_at"]),
+        quote=_quote_from_document(quote) if quote else None,
+        customer=Customer(**customer) if customer else None,
+        cancellation_terms=terms_from_document(document["cancellation_terms"]),
+        settlement=_settlement_from_document(settlement) if settlement else None,
+        awaiting_until=datetime.fromisoformat(awaiting_until) if awaiting_until else None,
+        ratings=tuple((category, value) for category, value in document["ratings"]),
+        **{name: document[name] for name in _TEXTS if name in document},
+    )
+
+
+def series_to_document(series: Series) -> dict[str, Any]:
+    """A series as JSON values."""
+    return {"start": series.start.isoformat(), "slot_s": series.slot_s, "values": list(series.values)}
+
+
+def series_from_document(document: dict[str, Any]) -> Series:
+    """The series that `series_to_document` wrote."""
+    return Series(datetime.fromisoformat(document["start"]), document["slot_s"], tuple(document["values"]))
+
+
+def terms_to_document(terms: tuple[CancellationTerm, ...]) -> list[dict[str, int]]:
+    """Cancellation terms as JSON values."""
+    return [{"notice_s_min": term.notice_s_min, "fee_percent": term.fee_percent} for term in terms]
+
+
+def terms_from_document(documents: list[dict[str, int]]) -> tuple[CancellationTerm, ...]:
+    """The terms that `terms_to_document` wrote."""
+    return tuple(CancellationTerm(**document) for document in documents)
+
+
+def _quote_to_document(quote: Quote) -> dict[str, Any]:
+    return {
+        "quote_id": quote.quote_id,
+        "currency": quote.currency,
+        "lines": _lines_to_document(quote.lines),
+        "expires_at": quote.expires_at.isoformat(),
+        "ttl_s": quote.ttl_s,
+    }
+
+
+def _quote_from_document(document: dict[str, Any]) -> Quote:
+    return Quote(
+        quote_id=document["quote_id"],
+        currency=document["currency"],
+        lines=_lines_from_document(document["lines"]),
+        expires_at=datetime.fromisoformat(document["expires_at"]),
+        ttl_s=document["ttl_s"],
+    )
+
+
+def _settlement_to_document(settlement: SettlementResult) -> dict[str, Any]:
+    return {
+        "delivered_wh": series_to_document(settlement.delivered_wh),
+        "lines": _lines_to_document(settlement.lines),
+        "settled_at": settlement.settled_at.isoformat(),
+    }
+
+
+def _settlement_from_document(document: dict[str, Any]) -> SettlementResult:
+    return SettlementResult(
+        delivered_wh=series_from_document(document["delivered_wh"]),
+        lines=_lines_from_document(document["lines"]),
+        settled_at=datetime.fromisoformat(document["settled_at"]),
+    )
+
+
+def _lines_to_document(lines: tuple[QuoteLine, ...]) -> list[dict[str, Any]]:
+    return [
+        {
+            "kind": line.kind.value,
+            "title": line.title,
+            "amount_minor": line.amount_minor,
+            "energy_wh": line.energy_wh,
+            "price_micro_per_kwh": line.price_micro_per_kwh,
+        }
+        for line in lines
+    ]
+
+
+def _lines_from_document(documents: list[dict[str, Any]]) -> tuple[QuoteLine, ...]:
+    return tuple(QuoteLine(**{**document, "kind": LineKind(document["kind"])}) for document in documents)

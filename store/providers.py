@@ -1,0 +1,163 @@
+"""Who sells here: providers, what stands behind their meters, and what buyers thought of them.
+
+A provider leaves here as plain fields (`StoredProvider`): the catalogue's own class is built by the node that knows it.
+Its `rating` is the mean of the newest Provider rating of each buyer's node, one decimal, empty when nobody rated it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypedDict, cast
+
+from store.db import UnitOfWork
+
+_SELECT = (
+    "SELECT p.provider_id, p.name, p.short_desc, p.image_url, p.gps, p.meter_id,"
+    " coalesce(round(r.mean, 1)::text, '') AS rating FROM providers p"
+    " LEFT JOIN (SELECT subject_id, avg(value::numeric) AS mean FROM ratings WHERE category = 'Provider'"
+    "            GROUP BY subject_id) r ON r.subject_id = p.provider_id"
+)
+
+
+class StoredProvider(TypedDict):
+    """The fields of one provider, named as the catalogue's provider names them."""
+
+    provider_id: str
+    name: str
+    short_desc: str
+    image_url: str
+    gps: str
+    meter_id: str
+    rating: str
+
+
+class ProviderExists(Exception):
+    """Another provider has this id (`field` is provider_id) or this meter (`field` is meter_id)."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__(f"another provider has this {field}")
+        self.field = field
+
+
+class AssetExists(Exception):
+    """Another asset has this id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A thing behind a provider's meter that makes, stores or uses energy."""
+
+    asset_id: str
+    provider_id: str
+    kind: str
+    name: str
+    rating_w: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """What one buyer's node thought of one thing."""
+
+    rater_id: str
+    category: str
+    subject_id: str
+    provider_id: str
+    value: str
+    at: datetime
+
+
+async def add(uow: UnitOfWork, provider: StoredProvider, *, now: datetime) -> None:
+    """Keep a new provider; raises ProviderExists when its id or its meter is taken. `now` is the wall clock."""
+    done = await uow.connection.execute(
+        "INSERT INTO providers (provider_id, name, short_desc, image_url, gps, meter_id, created_at)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+        provider["provider_id"],
+        provider["name"],
+        provider["short_desc"],
+        provider["image_url"],
+        provider["gps"],
+        provider["meter_id"],
+        now,
+    )
+    if done != "INSERT 0 1":
+        same_id = await get(uow, provider["provider_id"])
+        raise ProviderExists("provider_id" if same_id else "meter_id")
+
+
+async def get(uow: UnitOfWork, provider_id: str) -> StoredProvider | None:
+    """The provider with this id."""
+    row = await uow.connection.fetchrow(f"{_SELECT} WHERE p.provider_id = $1", provider_id)
+    return None if row is None else _provider(row)
+
+
+async def of_meter(uow: UnitOfWork, meter_id: str) -> StoredProvider | None:
+    """The provider that owns this meter."""
+    row = await uow.connection.fetchrow(f"{_SELECT} WHERE p.meter_id = $1", meter_id)
+    return None if row is None else _provider(row)
+
+
+async def list_for(uow: UnitOfWork, *, after: str | None = None, limit: int) -> list[StoredProvider]:
+    """Providers in order of id; `after` is the last provider_id of the page before."""
+    rows = await uow.connection.fetch(
+        f"{_SELECT} WHERE ($1::text IS NULL OR p.provider_id > $1) ORDER BY p.provider_id LIMIT $2", after, limit
+    )
+    return [_provider(row) for row in rows]
+
+
+async def add_asset(uow: UnitOfWork, asset: Asset) -> None:
+    """Keep a new asset of a known provider; raises AssetExists when its id is taken."""
+    done = await uow.connection.execute(
+        "INSERT INTO assets (asset_id, provider_id, kind, name, rating_w, created_at) VALUES ($1, $2, $3, $4, $5, $6)"
+        " ON CONFLICT DO NOTHING",
+        asset.asset_id,
+        asset.provider_id,
+        asset.kind,
+        asset.name,
+        asset.rating_w,
+        asset.created_at,
+    )
+    if done != "INSERT 0 1":
+        raise AssetExists(asset.asset_id)
+
+
+async def assets(uow: UnitOfWork, provider_id: str, *, after: str | None = None, limit: int) -> list[Asset]:
+    """A provider's assets in order of id; `after` is the last asset_id of the page before."""
+    rows = await uow.connection.fetch(
+        "SELECT asset_id, provider_id, kind, name, rating_w, created_at FROM assets"
+        " WHERE provider_id = $1 AND ($2::text IS NULL OR asset_id > $2) ORDER BY asset_id LIMIT $3",
+        provider_id,
+        after,
+        limit,
+    )
+    return [Asset(**dict(row)) for row in rows]
+
+
+async def rate(uow: UnitOfWork, ratings: Sequence[Rating]) -> None:
+    """Keep ratings; a later rating of the same thing by the same node replaces the earlier."""
+    await uow.connection.execute(
+        "INSERT INTO ratings (rater_id, category, subject_id, provider_id, value, at)"
+        " SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[])"
+        " ON CONFLICT (rater_id, category, subject_id) DO UPDATE SET value = excluded.value, at = excluded.at",
+        *(
+            [getattr(rating, name) for rating in ratings]
+            for name in ("rater_id", "category", "subject_id", "provider_id", "value", "at")
+        ),
+    )
+
+
+async def ratings_of(uow: UnitOfWork, provider_id: str, *, limit: int) -> list[Rating]:
+    """What buyers thought of a provider and of what it sold, newest first."""
+    rows = await uow.connection.fetch(
+        "SELECT rater_id, category, subject_id, provider_id, value, at FROM ratings WHERE provider_id = $1"
+        " ORDER BY at DESC LIMIT $2",
+        provider_id,
+        limit,
+    )
+    return [Rating(**dict(row)) for row in rows]
+
+
+def _provider(row: Any) -> StoredProvider:
+    return cast(StoredProvider, dict(row))
