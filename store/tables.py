@@ -161,7 +161,7 @@ class RegistryChange(SQLModel, table=True):
     """Registry: the change feed, one row for every change of a subscription, in commit order."""
 
     __tablename__ = "registry_changes"
-    seq: int = Field(sa_column=Column(BigInteger, primary_key=True))
+    seq: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
     record: dict[str, Any] = Field(sa_column=_document())
     at: datetime = Field(sa_column=_instant())
 

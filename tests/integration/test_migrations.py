@@ -1,0 +1,166 @@
+"""The migrations against the declared tables, and the guards they put into the database itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+
+import asyncpg
+import pytest
+from sqlalchemy import create_mock_engine
+from sqlalchemy.dialects import postgresql
+from sqlmodel import SQLModel
+
+import store.tables  # noqa: F401 - fills SQLModel.metadata
+from cli.servers import Servers
+from store import migrate
+
+#: All that makes a table: columns with type, default, identity and compression left out; keys, checks, indexes.
+_CATALOGUE = """
+SELECT 'column' AS kind, c.relname AS table, a.attname AS name,
+       format_type(a.atttypid, a.atttypmod)
+       || ' null:' || (NOT a.attnotnull)::text || ' identity:' || a.attidentity::text
+       || ' default:' || coalesce(pg_get_expr(d.adbin, d.adrelid), '') AS definition
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+LEFT JOIN pg_attrdef d ON (d.adrelid, d.adnum) = (c.oid, a.attnum)
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
+UNION ALL
+SELECT 'constraint', conrelid::regclass::text, conname, pg_get_constraintdef(oid)
+FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+UNION ALL
+SELECT 'index', tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+"""
+
+
+async def _catalogue(url: str) -> dict[tuple[str, str, str], str]:
+    connection = await asyncpg.connect(url)
+    try:
+        rows = await connection.fetch(_CATALOGUE)
+    finally:
+        await connection.close()
+    return {(r["kind"], r["table"], r["name"]): r["definition"] for r in rows if r["table"] != "alembic_version"}
+
+
+def _declared_sql() -> str:
+    statements: list[str] = []
+    engine = create_mock_engine(
+        "postgresql+asyncpg://", lambda sql, *_, **__: statements.append(str(sql.compile(dialect=postgresql.dialect())))
+    )
+    SQLModel.metadata.create_all(engine, checkfirst=False)
+    return ";\n".join(statements)
+
+
+@pytest.fixture
+async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    opened = await asyncpg.connect(database_url)
+    yield opened
+    await opened.close()
+
+
+async def _publish(
+    connection: asyncpg.Connection, offered: list[int | None], held: list[int | None], sold: list[int | None]
+) -> None:
+    await connection.execute(
+        "INSERT INTO offers VALUES ('o', 'p', 'm', 'SOLAR', 'USD', now(), now(), 3600, $1, $2, $3, $1, 0, 0, 0, 0, 0, "
+        "'[]', 'DELIVERY', now(), now(), 'PUBLISHED', now(), now())",
+        offered,
+        held,
+        sold,
+    )
+
+
+@pytest.mark.parametrize(
+    ("offered", "held", "sold"),
+    [
+        pytest.param([10, 10], [0, 5], [0, 6], id="one slot oversold"),
+        pytest.param([10], [11], [0], id="held beyond what is offered"),
+        pytest.param([10], [-1], [0], id="held below zero"),
+        pytest.param([10], [2], [-1], id="sold below zero"),
+        pytest.param([10, 10], [0], [0, 0], id="a slot missing in held"),
+        pytest.param([10], [0], [0, 0], id="a slot too many in sold"),
+        pytest.param([10], [None], [0], id="a slot without a number"),
+        pytest.param([None], [0], [0], id="an offered slot without a number"),
+    ],
+)
+async def test_an_offer_beyond_itself_is_refused_by_the_database(
+    connection: asyncpg.Connection, offered: list[int | None], held: list[int | None], sold: list[int | None]
+) -> None:
+    with pytest.raises(asyncpg.CheckViolationError, match="offers_never_oversold"):
+        await _publish(connection, offered, held, sold)
+
+
+async def test_two_huge_numbers_cannot_wrap_around_into_an_offer(connection: asyncpg.Connection) -> None:
+    with pytest.raises(asyncpg.NumericValueOutOfRangeError):
+        await _publish(connection, [10], [2**63 - 1], [2**63 - 1])
+
+
+async def test_an_offer_sold_to_the_last_watt_hour_is_kept(connection: asyncpg.Connection) -> None:
+    await _publish(connection, [10, 0], [4, 0], [6, 0])
+    with pytest.raises(asyncpg.CheckViolationError):
+        await connection.execute("UPDATE offers SET sold_wh = '{7,0}'")
+
+
+@pytest.mark.parametrize("table", ["ledger_transfers", "audit", "registry_changes"])
+@pytest.mark.parametrize("change", ["UPDATE {} SET at = now()", "DELETE FROM {}", "TRUNCATE {}"])
+async def test_rows_that_are_only_added_to_refuse_every_change(
+    connection: asyncpg.Connection, table: str, change: str
+) -> None:
+    with pytest.raises(asyncpg.RestrictViolationError, match=f"{table} is only ever added to"):
+        await connection.execute(change.format(table))
+
+
+async def test_an_overdraft_is_refused_unless_the_account_may(connection: asyncpg.Connection) -> None:
+    await connection.execute("INSERT INTO ledger_accounts VALUES ('external', 'USD', true, -5)")
+    with pytest.raises(asyncpg.CheckViolationError, match="ledger_no_overdraft"):
+        await connection.execute("INSERT INTO ledger_accounts VALUES ('wallet', 'USD', false, -5)")
+
+
+async def test_migrated_tables_are_exactly_the_declared_ones(servers: Servers, database_url: str) -> None:
+    declared = servers.create_database("declared")
+    connection = await asyncpg.connect(declared)
+    await connection.execute(
+        "CREATE FUNCTION series_within(bigint[], bigint[], bigint[]) RETURNS bool IMMUTABLE RETURN true"
+    )
+    await connection.execute(_declared_sql())
+    await connection.close()
+    assert await _catalogue(database_url) == await _catalogue(declared)
+    servers.drop_database("declared")
+
+
+def test_a_second_upgrade_changes_nothing(database_url: str) -> None:
+    before = asyncio.run(_catalogue(database_url))
+    assert migrate.upgrade(database_url) == (migrate.head(), migrate.head())
+    assert asyncio.run(_catalogue(database_url)) == before
+
+
+def test_nodes_that_migrate_at_the_same_moment_do_it_once(servers: Servers) -> None:
+    url = servers.create_database("crowded")
+    with ThreadPoolExecutor(4) as crowd:
+        outcomes = list(crowd.map(lambda _: migrate.upgrade(url), range(4)))
+    assert sorted(before for before, _ in outcomes) == ["", *[migrate.head()] * 3]
+    servers.drop_database("crowded")
+
+
+def test_a_database_of_a_newer_release_is_left_alone(servers: Servers, migrated_template: str) -> None:
+    url = servers.create_database("newer", template=migrated_template)
+
+    async def pretend() -> None:
+        connection = await asyncpg.connect(url)
+        await connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        await connection.close()
+
+    asyncio.run(pretend())
+    with pytest.raises(migrate.UnknownRevision, match="9999"):
+        migrate.upgrade(url)
+    servers.drop_database("newer")
+
+
+def test_a_migration_that_fails_leaves_the_database_empty(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = servers.create_database("halfway")
+    complete = migrate._sql
+    monkeypatch.setattr(migrate, "_sql", lambda before, after: complete(before, after) + "\nSELECT 1 / 0;")
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        migrate.upgrade(url)
+    assert asyncio.run(_catalogue(url)) == {}
+    servers.drop_database("halfway")
