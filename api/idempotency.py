@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from api.problems import ApiError, conflict
+from store import access
 
 if TYPE_CHECKING:
     from api.desk import Call
@@ -44,7 +45,6 @@ class Once:
         token_id = call.token.token_id
         asked = f"{call.request.method} {call.request.path_qs}\n".encode() + call.raw
         digest = hashlib.sha256(asked).digest()
-        from store import access
 
         async with self._database.unit_of_work() as uow:
             first = await access.claim_key(uow, token_id, key, digest, now=call.now, lapse_s=CLAIM_S)
@@ -59,14 +59,12 @@ class Once:
             await self._release(token_id, key)
             return response
         body = response.body if isinstance(response.body, bytes) else b""
-        from store import access
 
         async with self._database.unit_of_work() as uow:
             await access.keep_answer(uow, token_id, key, status=response.status, body=body)
         return response
 
     async def _release(self, token_id: str, key: str) -> None:
-        from store import access
 
         async with self._database.unit_of_work() as uow:
             await access.release_key(uow, token_id, key)

@@ -21,6 +21,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from api.paging import Id, ListOf, Name, Strict
 from api.problems import ApiError, not_found
+from store import access
 
 if TYPE_CHECKING:
     from api.desk import Call, Desk
@@ -70,7 +71,6 @@ class TokenBook:
         info, good_until = self._seen.get(digest, (None, 0.0))
         if now < good_until:
             return info
-        from store import access
 
         async with self._database.unit_of_work() as uow:
             row = await access.find_token(uow, digest)
@@ -140,7 +140,6 @@ def add_routes(desk: Desk) -> None:
         The answer carries the token once; only its hash is kept.
         """
         token, token_id, now = f"ps_{secrets.token_urlsafe(32)}", str(uuid.uuid4()), call.now
-        from store import access
 
         async with call.node.database.unit_of_work() as uow:
             await access.insert_token(
@@ -157,7 +156,6 @@ def add_routes(desk: Desk) -> None:
     @desk.route("GET", "/api/tokens", role="operator", answer=ListOf[TokenOut], tags=["tokens"])
     async def list_tokens(call: Call[None]) -> ListOf[TokenOut]:
         """List the tokens of this node, revoked ones included."""
-        from store import access
 
         async with call.node.database.unit_of_work() as uow:
             rows = await access.list_tokens(uow)
@@ -166,7 +164,6 @@ def add_routes(desk: Desk) -> None:
     @desk.route("DELETE", "/api/tokens/{token_id}", role="operator", answer=None, status=204, tags=["tokens"])
     async def revoke_token(call: Call[None]) -> None:
         """Take a token back; it stops working at once here and within seconds on other processes."""
-        from store import access
 
         async with call.node.database.unit_of_work() as uow:
             if not await access.revoke_token(uow, call.path["token_id"], now=call.now):
