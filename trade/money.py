@@ -147,7 +147,7 @@ def cost_minor(*, energy_wh: Series, price_micro_per_kwh: Series, currency: str)
 #: Decimal places of a kilowatt-hour said in Wh, and of a price said in micro-units.
 _KWH_PLACES, _PRICE_PLACES = 3, 6
 #: A decimal as people and peers write it: no exponent, no "NaN", no digits of other scripts.
-_DECIMAL = re.compile(r"[+-]?(\d{1,18}(\.\d{0,18})?|\.\d{1,18})", re.ASCII)
+_DECIMAL = re.compile(r"[+-]?(\d{1,12}(\.\d{0,18})?|\.\d{1,18})", re.ASCII)
 
 
 class DecimalRefused(ValueError):
@@ -157,7 +157,7 @@ class DecimalRefused(ValueError):
 def whole_units(text: str, *, places: int) -> int:
     """A plain decimal such as "2.50" as whole units of 10**-places; raises DecimalRefused."""
     if not _DECIMAL.fullmatch(text):
-        raise DecimalRefused(f"{text[:40]!r} is not a decimal number")
+        raise DecimalRefused(f"{text[:40]!r} is not a plain decimal number of at most 12 digits before the point")
     integer, _, fraction = text.lstrip("+-").partition(".")
     fraction = fraction.rstrip("0")
     if len(fraction) > places:

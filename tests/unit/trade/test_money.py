@@ -1,0 +1,126 @@
+"""Whole units in, whole units out; nothing rounds but money, once, half away from zero."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from decimal import ROUND_HALF_UP, Decimal, localcontext
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.trade_cases import SLOT_START, hours, priced_energies
+from trade import money
+from trade.money import DecimalRefused, Money, Series, Slot
+
+
+@pytest.mark.parametrize(
+    "text", ["abc1", "1e3", "", ".", "-", "NaN", "Infinity", "１", "0x1", " 1", "1 ", "1_0", "1,5"]
+)
+def test_text_that_is_no_plain_decimal_is_refused(text: str) -> None:
+    with pytest.raises(DecimalRefused):
+        money.wh_from_kwh(text)
+
+
+def test_energy_finer_than_a_watt_hour_is_refused_and_not_rounded() -> None:
+    with pytest.raises(DecimalRefused, match="3 decimal places"):
+        money.wh_from_kwh("1.2345")
+
+
+def test_idle_zeros_do_not_count_as_decimal_places() -> None:
+    assert money.wh_from_kwh("1.2500000") == 1250
+
+
+def test_a_number_too_long_for_the_database_is_refused() -> None:
+    with pytest.raises(DecimalRefused):
+        money.micro_from_price("1" + "0" * 12)
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "minor"),
+    [("2.5", "USD", 250), ("-0.05", "INR", -5), ("7", "JPY", 7), ("1.234", "KWD", 1234)],
+)
+def test_amounts_use_the_minor_unit_of_their_currency(amount: str, currency: str, minor: int) -> None:
+    assert money.minor_from_amount(amount, currency) == minor
+
+
+@pytest.mark.parametrize(
+    ("minor", "currency", "text"),
+    [(250, "USD", "2.50"), (-5, "INR", "-0.05"), (7, "JPY", "7"), (0, "KWD", "0.000")],
+)
+def test_amounts_are_written_with_the_places_of_their_currency(minor: int, currency: str, text: str) -> None:
+    assert money.amount_from_minor(minor, currency) == text
+
+
+@given(st.integers(min_value=-(10**13), max_value=10**13))
+def test_a_written_quantity_reads_back_as_itself(units: int) -> None:
+    assert money.wh_from_kwh(money.kwh_from_wh(units)) == units
+    assert money.minor_from_amount(money.amount_from_minor(units, "USD"), "USD") == units
+
+
+@given(st.integers(min_value=0, max_value=10**17))
+def test_a_written_price_reads_back_as_itself(micro: int) -> None:
+    assert money.micro_from_price(money.price_from_micro(micro)) == micro
+
+
+@given(st.integers(min_value=-(10**20), max_value=10**20), st.integers(min_value=1, max_value=10**10))
+def test_division_rounds_half_away_from_zero_as_decimal_does(numerator: int, denominator: int) -> None:
+    rounded = money.divide_half_away(numerator, denominator)
+    with localcontext(prec=60):
+        exact = Decimal(numerator) / Decimal(denominator)
+        assert rounded == int(exact.to_integral_value(rounding=ROUND_HALF_UP))
+
+
+@pytest.mark.parametrize(("nano", "minor"), [(8_175_000_000, 818), (5_000_000, 1), (4_999_999, 0), (-5_000_000, -1)])
+def test_a_half_cent_is_rounded_away_from_zero(nano: int, minor: int) -> None:
+    assert money.minor_from_nano(nano, "USD") == minor
+
+
+@given(priced_energies())
+def test_a_cost_is_within_half_a_cent_of_the_exact_cost(case: tuple[Series, Series]) -> None:
+    energy, price = case
+    exact_nano = sum(e * p for e, p in zip(energy.values, price.values, strict=True))
+    cost = money.cost_minor(energy_wh=energy, price_micro_per_kwh=price, currency="USD")
+    assert abs(cost * 10**7 - exact_nano) * 2 <= 10**7
+
+
+def test_series_over_other_slots_have_no_cost() -> None:
+    later = hours(210_000, start=SLOT_START + timedelta(hours=1))
+    with pytest.raises(ValueError, match="different slots"):
+        money.cost_minor(energy_wh=hours(1000), price_micro_per_kwh=later, currency="USD")
+
+
+def test_a_series_refuses_a_local_start_no_slots_and_slots_of_no_length() -> None:
+    kolkata = timezone(timedelta(hours=5, minutes=30))
+    with pytest.raises(ValueError, match="UTC"):
+        Series(datetime(2026, 1, 1, tzinfo=kolkata), 3600, (1,))
+    with pytest.raises(ValueError, match="at least one slot"):
+        Series(SLOT_START, 3600, ())
+    with pytest.raises(ValueError, match="positive length"):
+        Series(SLOT_START, 0, (1,))
+
+
+def test_a_series_knows_its_slots_and_the_stretch_it_uses() -> None:
+    series = hours(0, 5, 0, 7, 0)
+    hour = timedelta(hours=1)
+    assert series.total == 12
+    assert series.end == SLOT_START + 5 * hour
+    assert list(series.slots())[1] == Slot(SLOT_START + hour, SLOT_START + 2 * hour)
+    assert series.span == Slot(SLOT_START + hour, SLOT_START + 4 * hour)
+    assert hours(0, 0).span == Slot(SLOT_START, SLOT_START + 2 * hour)
+
+
+def test_a_series_takes_only_as_many_values_as_it_has_slots() -> None:
+    with pytest.raises(ValueError, match="as many values"):
+        hours(1, 2).with_values((1,))
+
+
+def test_money_of_two_currencies_is_never_added() -> None:
+    with pytest.raises(money.CurrencyMismatch):
+        Money(1, "USD") + Money(1, "INR")
+    assert Money(5, "USD") - Money(7, "USD") == Money(-2, "USD")
+
+
+def test_an_instant_without_a_zone_is_refused() -> None:
+    with pytest.raises(ValueError, match="zone"):
+        money.utc(datetime(2026, 1, 1))  # noqa: DTZ001
