@@ -1,0 +1,348 @@
+"""What a buyer decides: pure rules from an order and a piece of news to the next order, the money moved, what to tell.
+
+Every function takes the order as it is, and `now` (wall clock) or `now_trading`, and returns a `Step`; none does I/O. A
+step's transfers and events are stored with the order in the same unit of work. The life of an order is the table in
+`trade/order.py`; this module adds what only a buyer knows: that nothing is owed before its confirm reserved the money,
+that silence after a confirm is not a no, that a seller may lower a contract but not raise it unasked, and that a
+settlement is paid only when it equals the buyer's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from energy_catalog.offers import OfferView
+from trade import ledger, pricing
+from trade.ledger import Transfer
+from trade.money import Series
+from trade.order import (
+    Customer,
+    Order,
+    OrderEvent,
+    OrderState,
+    Quote,
+    Side,
+    advance,
+    can_advance,
+)
+
+#: States in which a contract exists or may exist at the seller: money is reserved, letters about it make sense.
+CONTRACTED = frozenset(
+    {
+        OrderState.CONFIRMING,
+        OrderState.UNANSWERED,
+        OrderState.ACTIVE,
+        OrderState.DELIVERING,
+        OrderState.CANCELLING,
+        OrderState.COMPLETED,
+    }
+)
+#: States that a draft may be chosen anew from.
+_DRAFTS = frozenset({OrderState.SELECTING, OrderState.QUOTED, OrderState.INITIALISING, OrderState.INITIALISED})
+#: Longest pause between two questions about an order whose seller is silent.
+CHASE_PAUSE_MAX = timedelta(hours=1)
+
+
+class Unable(Exception):
+    """A buyer's wish that cannot be met; `sentence` says why and what to do, `field` and `limit` what it broke."""
+
+    def __init__(self, sentence: str, *, field: str | None = None, limit: str | int | None = None) -> None:
+        super().__init__(sentence)
+        self.sentence, self.field, self.limit = sentence, field, limit
+
+
+class Unfit(Unable):
+    """The wish itself does not fit the offer or the contract: another wish would do."""
+
+
+class NotNow(Unable):
+    """The order's state does not allow it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What comes of one decision: the order to save, the money to move, the events to tell (kind, what it says)."""
+
+    order: Order
+    transfers: tuple[Transfer, ...] = ()
+    events: tuple[tuple[str, dict[str, Any]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a consumer wants of one offer: a series, or so many Wh in all, wherever the offer has them first."""
+
+    account_id: str
+    customer: Customer
+    currency: str
+    series: Series | None = None
+    energy_wh: int | None = None
+
+
+def _stepped(order: Order, *transfers: Transfer, **told: Any) -> Step:
+    """A step whose event is named after the state it led to."""
+    return Step(order, transfers, ((f"order.{order.state.lower()}", told),))
+
+
+def _advanced(order: Order, event: OrderEvent, now: datetime) -> Order:
+    """`advance`, with the table's refusal as a sentence for the consumer."""
+    if not can_advance(order, event):
+        raise NotNow(f"Order {order.order_id} is {order.state}; that does not allow this.", field="state")
+    return advance(order, event, now=now)
+
+
+def _asking(order: Order, message_id: str, now: datetime, wait: timedelta) -> Order:
+    return replace(order, awaiting_message_id=message_id, awaiting_until=now + wait)
+
+
+# --- Choosing -----------------------------------------------------------------------------------------------------
+
+
+def choose(
+    offer: OfferView,
+    wish: Wish,
+    *,
+    draft: Order | None,
+    transaction_id: str,
+    order_id: str,
+    message_id: str,
+    now: datetime,
+    wait: timedelta,
+) -> Step:
+    """Begin an order for an offer, or begin its session's draft anew.
+
+    Raises Unfit when the offer cannot give what is wished, NotNow when the session has an order that is no draft.
+    """
+    contracted_wh = _wished(offer, wish)
+    order = Order(
+        order_id=order_id,
+        side=Side.BUYER,
+        state=OrderState.SELECTING,
+        transaction_id=transaction_id,
+        counterparty_id=offer.seller_id,
+        provider_id=offer.provider.provider_id,
+        offer_id=offer.offer_id,
+        contracted_wh=contracted_wh,
+        price_micro_per_kwh=_prices_over(offer, contracted_wh),
+        currency=offer.currency,
+        created_at=now,
+        updated_at=now,
+        meter_id=offer.provider.meter_id,
+        account_id=wish.account_id,
+        provider_name=offer.provider.name,
+        source=offer.source.value,
+        fulfillment_id=offer.fulfillment_id,
+        fulfillment_type=offer.fulfillment_type,
+        wheeling_micro_per_kwh=offer.wheeling_micro_per_kwh,
+        customer=wish.customer,
+    )
+    if draft is not None:
+        if draft.state not in _DRAFTS:
+            raise NotNow(
+                f"Order {draft.order_id} with this provider in this transaction is {draft.state};"
+                " search again to trade with it once more.",
+                field="transaction_id",
+            )
+        state = advance(draft, OrderEvent.SELECT_SENT, now=now).state
+        order = replace(order, order_id=draft.order_id, created_at=draft.created_at, state=state)
+    return _stepped(_asking(order, message_id, now, wait), message_id=message_id)
+
+
+def _wished(offer: OfferView, wish: Wish) -> Series:
+    """The energy asked for, on the offer's slots; raises Unfit when the offer cannot give it."""
+    if offer.currency != wish.currency:
+        raise Unfit(
+            f"The offer is in {offer.currency} and the account in {wish.currency}; use an account of {offer.currency}.",
+            field="account_id",
+            limit=offer.currency,
+        )
+    if wish.series is None:
+        try:
+            asked = pricing.spread_request(offer.available_wh, wish.energy_wh or 0)
+        except pricing.NotEnoughEnergy as short:
+            raise Unfit(
+                f"The offer has {short.free_wh} Wh left; ask for no more.", field="energy_wh", limit=short.free_wh
+            ) from short
+    else:
+        asked = wish.series
+        _check_within(offer.available_wh, asked)
+    least, most = offer.order_wh_min, offer.order_wh_max
+    if asked.total < max(1, least):
+        raise Unfit(f"The seller takes orders of at least {max(1, least)} Wh.", field="energy", limit=max(1, least))
+    if most and asked.total > most:
+        raise Unfit(f"The seller takes orders of at most {most} Wh.", field="energy", limit=most)
+    return asked
+
+
+def _check_within(available_wh: Series, asked: Series) -> None:
+    offset, rest = divmod(int((asked.start - available_wh.start).total_seconds()), available_wh.slot_s)
+    end = offset + len(asked.values)
+    if asked.slot_s != available_wh.slot_s or rest or offset < 0 or end > len(available_wh.values):
+        raise Unfit(
+            f"'energy' must lie on the offer's slots of {available_wh.slot_s} s"
+            f" between {available_wh.start.isoformat()} and {available_wh.end.isoformat()}.",
+            field="energy",
+            limit=available_wh.slot_s,
+        )
+    for index, (wanted, free) in enumerate(zip(asked.values, available_wh.values[offset:end], strict=True)):
+        if wanted > free:
+            raise Unfit(f"Slot {index} of the offer has {free} Wh left.", field=f"energy.energy_wh.{index}", limit=free)
+
+
+def _prices_over(offer: OfferView, energy_wh: Series) -> Series:
+    prices = offer.price_micro_per_kwh
+    offset = int((energy_wh.start - prices.start).total_seconds()) // prices.slot_s
+    return energy_wh.with_values(prices.values[offset : offset + len(energy_wh.values)])
+
+
+# --- Quotes -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Quoted:
+    """What a seller's on_select or on_init says; what it leaves out stays as it was."""
+
+    quote: Quote
+    contracted_wh: Series | None = None
+    price_micro_per_kwh: Series | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)  # fields of Order to take over
+
+
+def record_quote(order: Order, quoted: Quoted, *, now: datetime) -> Step | None:
+    """on_select: the order with its quote; None when the order has gone on and the quote comes too late."""
+    if not can_advance(order, OrderEvent.QUOTE_RECEIVED):
+        return None
+    return _record_offer(order, quoted, OrderEvent.QUOTE_RECEIVED, now)
+
+
+def record_hold(order: Order, quoted: Quoted, *, now: datetime) -> Step | None:
+    """on_init: the seller holds the energy until the quote expires; None when the order has gone on."""
+    if not can_advance(order, OrderEvent.HELD):
+        return None
+    return _record_offer(order, quoted, OrderEvent.HELD, now)
+
+
+def _record_offer(order: Order, quoted: Quoted, event: OrderEvent, now: datetime) -> Step:
+    if fault := _fault_of(order, quoted):
+        return refuse(order, code="QUOTE_UNFIT", sentence=fault, reserved_minor=0, now=now)
+    energy_wh = quoted.contracted_wh or order.contracted_wh
+    prices = quoted.price_micro_per_kwh or order.price_micro_per_kwh
+    if not prices.is_aligned(energy_wh):
+        prices = Series.flat(energy_wh, prices.values[0])
+    updated = replace(
+        advance(order, event, now=now),
+        quote=quoted.quote,
+        contracted_wh=energy_wh,
+        price_micro_per_kwh=prices,
+        awaiting_until=None,
+        refusal_code="",
+        refusal="",
+        **quoted.details,
+    )
+    return _stepped(updated, total_minor=quoted.quote.total_minor)
+
+
+def _fault_of(order: Order, quoted: Quoted) -> str:
+    """Why this quote is not one for what was asked; empty when it is."""
+    if quoted.quote.currency != order.currency:
+        return f"The seller quoted in {quoted.quote.currency} what it offered in {order.currency}."
+    if quoted.quote.total_minor < 0:
+        return "The seller's quote is negative."
+    energy_wh = quoted.contracted_wh
+    if energy_wh is None:
+        return ""
+    if energy_wh.total > order.contracted_wh.total:
+        return f"The seller quoted {energy_wh.total} Wh where {order.contracted_wh.total} Wh were asked for."
+    if energy_wh.is_aligned(order.contracted_wh) and any(
+        got > asked for got, asked in zip(energy_wh.values, order.contracted_wh.values, strict=True)
+    ):
+        return "The seller quoted more in some slot than was asked for."
+    return ""
+
+
+def start_init(order: Order, *, message_id: str, now: datetime, wait: timedelta) -> Step:
+    """Ask the seller to hold the energy; raises NotNow without a quote that still stands."""
+    updated = _advanced(order, OrderEvent.INIT_SENT, now)
+    _check_quote_stands(order, now)
+    return _stepped(_asking(updated, message_id, now, wait), message_id=message_id)
+
+
+def start_confirm(order: Order, *, message_id: str, now: datetime, wait: timedelta) -> Step:
+    """Reserve the quote's total and propose our own id for the contract; raises NotNow without a standing hold."""
+    updated = _advanced(order, OrderEvent.CONFIRM_SENT, now)
+    _check_quote_stands(order, now)
+    updated = replace(_asking(updated, message_id, now, wait), wire_order_id=order.order_id)
+    return _stepped(updated, *ledger.reserve(updated, at=now), message_id=message_id)
+
+
+def _check_quote_stands(order: Order, now: datetime) -> None:
+    if order.quote is None or order.quote.expires_at <= now:
+        raise NotNow("The quote has expired; select again for a new one.", field="quote")
+
+
+# --- Answers to a confirm -----------------------------------------------------------------------------------------
+
+
+def record_confirmation(order: Order, *, wire_order_id: str, now: datetime) -> Step | None:
+    """on_confirm, or a status that shows the contract exists; also long after the silence began. None when known."""
+    if order.state not in (OrderState.CONFIRMING, OrderState.UNANSWERED):
+        return None
+    updated = replace(
+        advance(order, OrderEvent.CONFIRMED, now=now),
+        wire_order_id=wire_order_id or order.wire_order_id,
+        awaiting_until=None,
+        refusal_code="",
+        refusal="",
+    )
+    return _stepped(updated)
+
+
+def refuse(order: Order, *, code: str, sentence: str, reserved_minor: int, now: datetime) -> Step:
+    """A definite no to select, init or confirm: the order ends and what was reserved goes back."""
+    updated = replace(
+        advance(order, OrderEvent.SELLER_REFUSED, now=now), refusal_code=code, refusal=sentence, awaiting_until=None
+    )
+    released = ledger.release(updated, at=now, reserved_minor=reserved_minor) if reserved_minor else []
+    return _stepped(updated, *released, code=code, sentence=sentence)
+
+
+def can_refuse(order: Order) -> bool:
+    """True when a refusal would still end the order."""
+    return can_advance(order, OrderEvent.SELLER_REFUSED)
+
+
+def note_silence(order: Order, *, message_id: str, now: datetime, wait: timedelta) -> Step:
+    """Nobody answered in time. A draft ends; after a confirm the outcome is unknown and the seller is asked again.
+
+    Each pause is twice the one before, `wait` at least and CHASE_PAUSE_MAX at most.
+    """
+    if order.state in (OrderState.ACTIVE, OrderState.DELIVERING):
+        return Step(_asking(order, message_id, now, _longer_pause(order, wait)))
+    updated = advance(order, OrderEvent.NO_ANSWER, now=now)
+    if updated.state is OrderState.EXPIRED:
+        sentence = "The seller did not answer in time."
+        return _stepped(
+            replace(updated, awaiting_until=None, refusal_code="NO_ANSWER", refusal=sentence), sentence=sentence
+        )
+    chasing = _asking(updated, message_id, now, _longer_pause(order, wait))
+    return _stepped(chasing, message_id=message_id) if updated.state is not order.state else Step(chasing)
+
+
+def _longer_pause(order: Order, wait: timedelta) -> timedelta:
+    last = order.awaiting_until - order.updated_at if order.awaiting_until else wait
+    return min(max(wait, 2 * last), CHASE_PAUSE_MAX)
+
+
+def expire(order: Order, *, now: datetime) -> Step:
+    """The quote ran out before it was confirmed."""
+    return _stepped(replace(advance(order, OrderEvent.QUOTE_EXPIRED, now=now), awaiting_until=None))
+
+
+def start_delivery(order: Order, *, now: datetime) -> Step | None:
+    """The first contracted slot has begun; None when the order is past that."""
+    if not can_advance(order, OrderEvent.DELIVERY_STARTED) or order.state is OrderState.CANCELLING:
+        return None
+    return _stepped(advance(order, OrderEvent.DELIVERY_STARTED, now=now))

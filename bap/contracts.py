@@ -1,0 +1,279 @@
+"""What a buyer decides about a contract it has: change it, cancel it, settle it, ask about it. Pure, like `buyer.py`.
+
+Escrow always covers the contract: more is reserved before a larger contract is asked for, less is given back only when
+the seller has agreed. `reserved_minor` is what the order's escrow holds; the ledger knows it, not the order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from bap.buyer import CONTRACTED, NotNow, Step, Unfit
+from trade import ledger, pricing, settlement
+from trade.money import Series
+from trade.order import (
+    LineKind,
+    Order,
+    OrderEvent,
+    OrderState,
+    QuoteLine,
+    SettlementResult,
+    advance,
+    can_advance,
+)
+
+_CHANGEABLE = frozenset({OrderState.ACTIVE, OrderState.DELIVERING})
+
+
+def waits_for_change(order: Order) -> bool:
+    """True while a change the buyer asked for is unanswered."""
+    return order.state in _CHANGEABLE and order.awaiting_until is not None
+
+
+# --- Changes ------------------------------------------------------------------------------------------------------
+
+
+def start_update(
+    order: Order,
+    contracted_wh: Series,
+    *,
+    reserved_minor: int,
+    message_id: str,
+    now: datetime,
+    now_trading: datetime,
+    wait: timedelta,
+) -> Step:
+    """Ask for another series on the contract's slots; what it may cost more is reserved first.
+
+    Raises NotNow outside a contract or while another change is under way, Unfit for a series that cannot be.
+    """
+    if order.state not in _CHANGEABLE:
+        raise NotNow(f"Order {order.order_id} is {order.state}; only a contract can be changed.", field="state")
+    if waits_for_change(order):
+        raise NotNow("The seller has not answered the last change yet; wait for it.", field="state")
+    if not contracted_wh.is_aligned(order.contracted_wh):
+        raise Unfit(
+            "'energy' must cover exactly the slots of the contract; send 0 for a slot you no longer want.",
+            field="energy",
+            limit=len(order.contracted_wh.values),
+        )
+    for index, ((slot, new), old) in enumerate(zip(contracted_wh.items(), order.contracted_wh.values, strict=True)):
+        if new != old and slot.start <= now_trading:
+            raise Unfit(f"Slot {index} has begun and stays at {old} Wh.", field=f"energy.energy_wh.{index}", limit=old)
+    if contracted_wh.total == 0:
+        raise Unfit("A contract over nothing is a cancellation; use cancel.", field="energy", limit=1)
+    total_minor = sum(line.amount_minor for line in pricing.order_lines(order, energy_wh=contracted_wh))
+    reserve = ledger.adjust(
+        order,
+        reserved_minor=reserved_minor,
+        needed_minor=max(reserved_minor, total_minor),
+        step=f"update-{message_id}",
+        at=now,
+    )
+    asking = replace(order, awaiting_message_id=message_id, awaiting_until=now + wait, updated_at=now)
+    told = {"message_id": message_id, "energy_wh": list(contracted_wh.values), "total_minor": total_minor}
+    return Step(asking, tuple(reserve), (("order.update_sent", told),))
+
+
+def record_change(
+    order: Order,
+    contracted_wh: Series,
+    *,
+    asked_wh: Series | None,
+    seller_total_minor: int | None,
+    reserved_minor: int,
+    message_id: str,
+    now: datetime,
+) -> Step | None:
+    """on_update: the contract as the seller now keeps it, after the buyer's own change or the seller's curtailment.
+
+    `asked_wh` is the change this letter answers; None when it came unasked. A seller may lower a contract at any time,
+    but raise it only to what was asked: anything else changes nothing and is told. The quote is worked out here, at
+    the contract's own prices, never taken over. None when the letter says nothing new.
+    """
+    event = OrderEvent.UPDATED if asked_wh is not None else OrderEvent.CURTAILED
+    if not can_advance(order, event) or (asked_wh is None and contracted_wh == order.contracted_wh):
+        return None
+    allowed = asked_wh.values if asked_wh is not None else order.contracted_wh.values
+    highest = [max(old, new) for old, new in zip(order.contracted_wh.values, allowed, strict=True)]
+    if not contracted_wh.is_aligned(order.contracted_wh) or any(
+        new > most for new, most in zip(contracted_wh.values, highest, strict=True)
+    ):
+        sentence = "The seller sent a contract that was not asked for; it was not accepted."
+        return Step(order, (), (("order.change_ignored", {"sentence": sentence}),))
+    answered = asked_wh is not None
+    lines = pricing.order_lines(order, energy_wh=contracted_wh)
+    quote = None if order.quote is None else replace(order.quote, lines=lines)
+    updated = replace(
+        advance(order, event, now=now),
+        contracted_wh=contracted_wh,
+        quote=quote,
+        awaiting_until=None if answered else order.awaiting_until,
+    )
+    total_minor = needed_minor = sum(line.amount_minor for line in lines)
+    if not answered and waits_for_change(order):
+        needed_minor = max(needed_minor, reserved_minor)  # what our own change reserved is still needed
+    moved = ledger.adjust(
+        updated, reserved_minor=reserved_minor, needed_minor=needed_minor, step=f"change-{message_id}", at=now
+    )
+    told: dict[str, Any] = {"total_minor": total_minor, "energy_wh": list(contracted_wh.values)}
+    if seller_total_minor is not None and seller_total_minor != total_minor:
+        told["seller_total_minor"] = seller_total_minor
+    return Step(updated, tuple(moved), (("order.updated" if answered else "order.curtailed", told),))
+
+
+def refuse_update(
+    order: Order, *, code: str, sentence: str, reserved_minor: int, message_id: str, now: datetime
+) -> Step:
+    """The seller keeps the contract as it was: what the change had reserved goes back."""
+    needed_minor = order.quote.total_minor if order.quote else reserved_minor
+    given_back = ledger.adjust(
+        order,
+        reserved_minor=reserved_minor,
+        needed_minor=min(needed_minor, reserved_minor),
+        step=f"change-{message_id}",
+        at=now,
+    )
+    updated = replace(order, awaiting_until=None, updated_at=now)
+    return Step(updated, tuple(given_back), (("order.update_refused", {"code": code, "sentence": sentence}),))
+
+
+# --- Cancelling ---------------------------------------------------------------------------------------------------
+
+
+def start_cancel(
+    order: Order, *, reason_id: str, message_id: str, now: datetime, now_trading: datetime, wait: timedelta
+) -> Step:
+    """Ask the seller to cancel; the event says what it will cost. Raises NotNow when it is too late or too early."""
+    if not can_advance(order, OrderEvent.CANCEL_SENT):
+        raise NotNow(
+            f"Order {order.order_id} is {order.state}; only a contract whose delivery has not begun can be cancelled.",
+            field="state",
+        )
+    try:
+        fee = pricing.cancellation_fee(order, now_trading=now_trading)
+    except pricing.UnableToCancel as too_late:
+        raise NotNow(f"It is too late to cancel: {too_late}.", field="cancellation_terms") from too_late
+    updated = replace(
+        advance(order, OrderEvent.CANCEL_SENT, now=now),
+        cancellation_reason_id=reason_id,
+        awaiting_message_id=message_id,
+        awaiting_until=now + wait,
+    )
+    told = {"message_id": message_id, "fee_minor": fee.amount_minor if fee else 0}
+    return Step(updated, (), (("order.cancelling", told),))
+
+
+def refuse_cancel(order: Order, *, code: str, sentence: str, now: datetime) -> Step | None:
+    """The seller does not cancel: the contract stands. None when no cancellation was asked for."""
+    if not can_advance(order, OrderEvent.CANCEL_REFUSED):
+        return None
+    updated = replace(advance(order, OrderEvent.CANCEL_REFUSED, now=now), awaiting_until=None)
+    return Step(updated, (), (("order.cancel_refused", {"code": code, "sentence": sentence}),))
+
+
+def record_cancellation(
+    order: Order,
+    *,
+    cancelled_by: str,
+    fee_minor: int,
+    reserved_minor: int,
+    now: datetime,
+    now_trading: datetime,
+) -> Step | None:
+    """on_cancel: the fee to the seller, the rest back; a fee above the agreed terms is disputed and escrow stays.
+
+    Who cancels pays: a seller that cancels gets no fee. None when the order is past cancelling.
+    """
+    if not can_advance(order, OrderEvent.CANCELLED):
+        return None
+    updated = replace(advance(order, OrderEvent.CANCELLED, now=now), cancelled_by=cancelled_by, awaiting_until=None)
+    limit_minor = 0 if cancelled_by == "PROVIDER" else _fee_limit(order, now_trading)
+    told = {"by": cancelled_by, "fee_minor": fee_minor}
+    if not 0 <= fee_minor <= min(limit_minor, reserved_minor):
+        disputed = {**told, "agreed_fee_minor": limit_minor, "reserved_minor": reserved_minor}
+        return Step(updated, (), (("order.cancelled", told), ("order.cancellation_disputed", disputed)))
+    fee = QuoteLine(LineKind.CANCELLATION_FEE, "", fee_minor) if fee_minor else None
+    moved = ledger.buyer_cancel(updated, fee, at=now, reserved_minor=reserved_minor)
+    return Step(updated, tuple(moved), (("order.cancelled", told),))
+
+
+def _fee_limit(order: Order, now_trading: datetime) -> int:
+    """The most the agreed terms can ask by now: later never costs less."""
+    try:
+        fee = pricing.cancellation_fee(order, now_trading=now_trading)
+    except pricing.UnableToCancel:  # the seller took the cancel in time; its answer came after the last term
+        latest = min(order.cancellation_terms, key=lambda term: term.notice_s_min, default=None)
+        if latest is None:
+            return 0
+        at = order.delivery_start - timedelta(seconds=latest.notice_s_min)
+        fee = pricing.cancellation_fee(order, now_trading=at)
+    return fee.amount_minor if fee else 0
+
+
+# --- Settling -----------------------------------------------------------------------------------------------------
+
+
+def record_completion(
+    order: Order,
+    *,
+    metered_wh: Series | None,
+    seller_lines: Sequence[QuoteLine] | None,
+    reserved_minor: int,
+    now: datetime,
+    now_trading: datetime,
+) -> Step | None:
+    """The seller says the order is complete: settle it by our own calculation, and pay when both agree.
+
+    A settlement that differs from ours, or that cannot be checked, moves nothing: escrow stays and the difference is
+    told. None when the order is settled already.
+    """
+    if not can_advance(order, OrderEvent.SETTLED):
+        return None
+    if metered_wh is None or not metered_wh.is_aligned(order.contracted_wh):
+        return _disputed(order, None, seller_lines, "The seller sent no readings for the contract's slots.")
+    ours = settlement.settle(order, metered_wh=metered_wh, now=now_trading)
+    if seller_lines is not None and _by_kind(seller_lines) != _by_kind(ours.lines):
+        return _disputed(order, ours, seller_lines, "The seller's settlement differs from ours.")
+    if ours.total_minor > reserved_minor:
+        return _disputed(order, ours, seller_lines, "More is due than is reserved.")
+    updated = replace(advance(order, OrderEvent.SETTLED, now=now), settlement=ours, awaiting_until=None)
+    moved = ledger.buyer_settle(updated, ours, at=now, reserved_minor=reserved_minor)
+    told = {"total_minor": ours.total_minor, "delivered_wh": ours.delivered_wh.total}
+    return Step(updated, tuple(moved), (("order.completed", told),))
+
+
+def _by_kind(lines: Sequence[QuoteLine]) -> dict[LineKind, int]:
+    sums: dict[LineKind, int] = {}
+    for line in lines:
+        sums[line.kind] = sums.get(line.kind, 0) + line.amount_minor
+    return {kind: amount for kind, amount in sums.items() if amount}
+
+
+def _disputed(order: Order, ours: SettlementResult | None, seller_lines: Sequence[QuoteLine] | None, why: str) -> Step:
+    told = {
+        "sentence": why,
+        "our_total_minor": ours.total_minor if ours else None,
+        "seller_total_minor": sum(line.amount_minor for line in seller_lines) if seller_lines is not None else None,
+        "delivered_wh": ours.delivered_wh.total if ours else None,
+    }
+    return Step(order, (), (("order.settlement_disputed", told),))
+
+
+# --- Questions ----------------------------------------------------------------------------------------------------
+
+
+def check_askable(order: Order, action: str) -> None:
+    """Refuse a question about an order the seller cannot know; raises NotNow."""
+    if order.state not in CONTRACTED and order.state is not OrderState.CANCELLED:
+        raise NotNow(f"Order {order.order_id} is {order.state}; {action} needs a confirmed order.", field="state")
+
+
+def record_rating(order: Order, *, category: str, value: str, now: datetime) -> Order:
+    """Keep what the buyer thought; a later rating of the same category replaces the earlier."""
+    check_askable(order, "rating")
+    kept = tuple(rating for rating in order.ratings if rating[0] != category)
+    return replace(order, ratings=(*kept, (category, value)), updated_at=now)
