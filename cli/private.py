@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import pwd
 import shutil
 import stat
 import tempfile
-import time
 from pathlib import Path
 
 from cli.binaries import UnableToServe
@@ -20,11 +20,10 @@ from cli.binaries import UnableToServe
 #: What a unix socket's path may measure (sun_path is 108 with its final zero).
 SOCKET_PATH_BYTES_MAX = 107
 _PREFIX = "powershare-"
-_LOCK = "lock"
+#: The file that makes a directory one of these; nothing without it is ever swept.
+_LOCK = ".powershare-servers"
 #: systemd's list of uid ranges calls 60578..61183 unused; there root's servers find a uid of their own.
 _FREE_UIDS = range(60578, 61184)
-#: A private directory without a lock is being made or was given up; after this long it is the latter.
-_UNLOCKED_S_MAX = 600.0
 
 
 def _bases() -> tuple[Path, ...]:
@@ -42,17 +41,17 @@ def sweep() -> int:
         for home in base.glob(f"{_PREFIX}*"):
             with contextlib.suppress(OSError):
                 status = home.lstat()
-                if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and _is_abandoned(home, status):
+                if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and _is_abandoned(home):
                     shutil.rmtree(home, ignore_errors=True)
                     swept += 1
     return swept
 
 
-def _is_abandoned(home: Path, status: os.stat_result) -> bool:
+def _is_abandoned(home: Path) -> bool:
     try:
         lock = os.open(home / _LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
-        return time.time() - status.st_mtime > _UNLOCKED_S_MAX
+        return False
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -88,6 +87,24 @@ def is_open_to_all(directory: Path) -> bool:
     """Whether any uid may pass through every folder down to this one."""
     resolved = directory.resolve()
     return all(folder.stat().st_mode & stat.S_IXOTH for folder in (resolved, *resolved.parents))
+
+
+def data_directory(wanted: Path) -> Path:
+    """Where databases that belong into `wanted` can be kept: there, or in /var/tmp when only root could reach them.
+
+    Raises UnableToServe when that place in /var/tmp is somebody else's.
+    """
+    wanted.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() != 0 or is_open_to_all(wanted.parent):
+        return wanted
+    name = hashlib.sha256(os.fsencode(wanted.resolve())).hexdigest()[:16]
+    elsewhere = Path("/var/tmp") / f"kept-by-powershare-{name}"  # noqa: S108 - its owner is checked
+    with contextlib.suppress(FileExistsError):
+        elsewhere.mkdir(mode=0o711)
+    status = elsewhere.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise UnableToServe(f"{elsewhere} should keep the databases and belongs to somebody else")
+    return elsewhere
 
 
 def require_reachable(directory: Path, uid: int) -> None:
