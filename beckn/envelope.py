@@ -134,9 +134,9 @@ def parse_instant(text: str) -> datetime | None:
     """An RFC 3339 instant with a zone, in UTC; None when it is not one."""
     try:
         instant = datetime.fromisoformat(text)
-    except ValueError:
+        return None if instant.tzinfo is None else instant.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return None if instant.tzinfo is None else instant.astimezone(UTC)
 
 
 def context_from_wire(document: Any) -> Context:
