@@ -31,6 +31,8 @@ __all__ = ["Network", "NetworkFailed", "NodePlan", "Plan", "Report", "RunningNod
 
 #: How long the nodes may take until all are ready, seconds.
 READY_S_MAX = 60.0
+#: How often the nodes are asked whether they are there, seconds.
+POLL_S = 0.05
 _TEMPLATE = "powershare_template"
 #: All a node sees of our environment: settings have no prefix, so a stray PORT or DOMAIN must not reach it.
 _PASSED_ON = (
@@ -115,7 +117,7 @@ class Network:
     def await_ready(self, *names: str, limit_s: float = READY_S_MAX, report: Report | None = None) -> None:
         """Wait until the named nodes (all without a name) answer /ready with 200. Raises NetworkFailed."""
         waiting = [self.nodes[name] for name in names] or list(self.nodes.values())
-        self._await("waiting until every node is ready", waiting, _is_ready, limit_s=limit_s, report=report)
+        self._await("waiting until every node is ready", waiting, _not_ready, limit_s=limit_s, report=report)
 
     def approve(self, node: RunningNode) -> None:
         """Approve a node that has proven its keys to the registry, as the registry's operator."""
@@ -218,31 +220,40 @@ class Network:
     def _start_nodes(self, report: Report) -> None:
         others = [node for node in self.nodes.values() if node.role != "registry"]
         self.registry.start()
-        self._await("starting the registry", [self.registry], _is_up, report=report)
+        self._await("starting the registry", [self.registry], _not_up, report=report)
         for node in others:
             node.start()
-        self._await("starting the nodes", others, _is_up, report=report)
-        self._await("proving keys to the registry", others, self._is_subscribed, report=report)
+        self._await("starting the nodes", others, _not_up, report=report)
+        self._await("proving keys to the registry", others, self._not_subscribed, report=report)
         self.await_ready(report=report)
 
-    def _is_subscribed(self, node: RunningNode) -> bool:
-        """Whether the registry has it SUBSCRIBED; approves it on the way, once its challenge is passed."""
-        _, found = ask(
-            "GET",
-            f"{self.registry.url}/api/subscribers?subscriber_id={node.subscriber_id}",
-            token=self.registry.admin_token,
-        )
-        rows = [row for row in found.get("items", []) if row["subscriber_id"] == node.subscriber_id]
-        states = {row["status"] for row in rows}
-        if "UNDER_SUBSCRIPTION" in states:
-            self.approve(node)
-        return "SUBSCRIBED" in states
+    def subscribers(self) -> list[dict[str, Any]]:
+        """Every subscription the registry holds, as its operator sees them."""
+        rows: list[dict[str, Any]] = []
+        after = ""
+        while True:
+            page = self.registry.get(f"/api/subscribers?limit=500{after and f'&after={after}'}")
+            rows += page["items"]
+            if page["next"] is None:
+                return rows
+            after = page["next"]
+
+    def _not_subscribed(self, waiting: list[RunningNode]) -> list[RunningNode]:
+        """Who is not SUBSCRIBED yet; those that have passed their challenge are approved on the way."""
+        states: dict[str, set[str]] = {node.subscriber_id: set() for node in waiting}
+        for row in self.subscribers():
+            states.get(row["subscriber_id"], set()).add(row["status"])
+        for node in waiting:
+            if "UNDER_SUBSCRIPTION" in states[node.subscriber_id]:
+                self.approve(node)
+                states[node.subscriber_id] = {"SUBSCRIBED"}
+        return [node for node in waiting if "SUBSCRIBED" not in states[node.subscriber_id]]
 
     def _await(
         self,
         stage: str,
         nodes: list[RunningNode],
-        is_done: Callable[[RunningNode], bool],
+        still: Callable[[list[RunningNode]], list[RunningNode]],
         *,
         limit_s: float = READY_S_MAX,
         report: Report | None = None,
@@ -250,7 +261,7 @@ class Network:
         deadline = time.monotonic() + limit_s
         waiting = list(nodes)
         while True:
-            waiting = [node for node in waiting if not is_done(node)]
+            waiting = still(waiting)
             if report is not None:
                 report(stage, len(nodes) - len(waiting), len(nodes))
             if not waiting:
@@ -258,15 +269,15 @@ class Network:
             self.check()
             if time.monotonic() > deadline:
                 raise NetworkFailed(f"{stage} took more than {limit_s:.0f} s: {_complaints(waiting)}")
-            time.sleep(0.02)
+            time.sleep(POLL_S)
 
 
-def _is_up(node: RunningNode) -> bool:
-    return _status_of(node, "/health") == 200
+def _not_up(nodes: list[RunningNode]) -> list[RunningNode]:
+    return [node for node in nodes if _status_of(node, "/health") != 200]
 
 
-def _is_ready(node: RunningNode) -> bool:
-    return _status_of(node, "/ready") == 200
+def _not_ready(nodes: list[RunningNode]) -> list[RunningNode]:
+    return [node for node in nodes if _status_of(node, "/ready") != 200]
 
 
 def _status_of(node: RunningNode, path: str) -> int:
