@@ -27,7 +27,7 @@ import structlog
 from beckn import errors
 from beckn.clock import Clock
 from beckn.registry_client import RegistryClient, RegistryUnavailable
-from beckn.registry_records import Record, RecordIndex, record_from_wire
+from beckn.records import Record, RecordIndex, record_from_wire
 
 __all__ = ["Directory", "DirectoryStore", "Record", "RegistryDirectory", "record_from_wire"]
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from beckn import signing
+from beckn.envelope import parse_instant
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _FOR_EVER = datetime(9999, 1, 1, tzinfo=UTC)
@@ -87,10 +88,10 @@ def _instant(document: dict[str, Any], name: str, default: datetime) -> datetime
     value = document.get(name)
     if not value:
         return default
-    instant = datetime.fromisoformat(str(value))
-    if instant.tzinfo is None:
-        raise ValueError(f"{name} of a registry record has no zone")
-    return instant.astimezone(UTC)
+    instant = parse_instant(str(value))
+    if instant is None:
+        raise ValueError(f"{name} of a registry record must be RFC 3339 with a zone")
+    return instant
 
 
 class RecordIndex:
