@@ -1,0 +1,117 @@
+"""What a seller's callbacks say, in the words of the trade."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from energy_catalog.offers import OfferView
+from schemas.values import WireRefusal
+from trade.money import Series
+from trade.order import CancellationTerm, LineKind, Quote, QuoteLine
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogView:
+    """The offers of an on_search that can be read, and why the others cannot: one bad item does not spoil a catalog."""
+
+    offers: list[OfferView]
+    problems: list[WireRefusal]
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteView:
+    """What an on_select or on_init says an order would cost.
+
+    `contracted_wh` is what the seller quoted for, in which slots; `price_micro_per_kwh` covers the same slots.
+    """
+
+    quote: Quote
+    contracted_wh: Series
+    price_micro_per_kwh: Series
+    wheeling_micro_per_kwh: int
+    provider_name: str
+    cancellation_terms: tuple[CancellationTerm, ...]
+    payment_id: str
+    fulfillment_id: str
+    fulfillment_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementView:
+    """What a seller says an order costs in the end."""
+
+    lines: tuple[QuoteLine, ...]
+    settled_at: datetime
+
+    @property
+    def total_minor(self) -> int:
+        """Sum of the lines."""
+        return sum(line.amount_minor for line in self.lines)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderView:
+    """What on_confirm, on_status, on_update or on_cancel says about an order; None where it says nothing.
+
+    `status` is ACTIVE, COMPLETE, CANCELLED, or empty for an order that is only held. `detail_state` is the seller's
+    own state of it (a `trade.order.OrderState`), for sellers that tell.
+    """
+
+    wire_order_id: str
+    status: str
+    state_code: str
+    detail_state: str
+    currency: str
+    lines: tuple[QuoteLine, ...] | None
+    contracted_wh: Series | None
+    metered_wh: Series | None
+    settlement: SettlementView | None
+    cancelled_by: str
+    cancellation_reason_id: str
+    cancellation_note: str
+    payment_status: str
+    has_tracking: bool
+
+    @property
+    def total_minor(self) -> int | None:
+        """What the seller says the order costs, in minor units of `currency`."""
+        return None if self.lines is None else sum(line.amount_minor for line in self.lines)
+
+    @property
+    def fee_minor(self) -> int:
+        """The cancellation fee among the lines; 0 when there is none."""
+        return sum(line.amount_minor for line in self.lines or () if line.kind is LineKind.CANCELLATION_FEE)
+
+
+@dataclass(frozen=True, slots=True)
+class TrackingView:
+    """Where a delivery can be watched; `status` is active or inactive."""
+
+    url: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class SupportView:
+    """How to reach whoever helps; empty where not said."""
+
+    phone: str
+    email: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonView:
+    """A reason for cancelling that the seller knows."""
+
+    reason_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class FormView:
+    """A feedback form."""
+
+    url: str
+    is_required: bool
