@@ -67,10 +67,10 @@ class RegistryClient:
             entries = [(int(entry["seq"]), entry["record"]) for entry in document["changes"]]
             if document["after"] != after:
                 raise RegistryUnavailable(f"the feed answered for seq {document['after']} instead of {after}")
-            next_seq = int(document["next_seq"])
+            next_seq, limit = int(document["next_seq"]), int(document["limit"])
         except (KeyError, TypeError, ValueError) as error:
             raise RegistryUnavailable(f"the feed's answer is malformed: {error!r}") from error
-        return Page([record for _, record in entries], next_seq, is_last=len(entries) < PAGE_CHANGES)
+        return Page([record for _, record in entries], next_seq, is_last=len(entries) < limit)
 
     async def lookup(self, filters: dict[str, str]) -> list[dict[str, Any]]:
         """Records that match; unsigned, as every peer asks. Raises RegistryUnavailable."""
