@@ -75,17 +75,13 @@ def _price_if_served(intent: Intent, offer: Offer, now: datetime) -> Fraction | 
 
     Only slots that lie wholly inside the window count, weighted by the energy free in them.
     """
-    free_wh = cost = 0
-    for (slot, wh), price in zip(offer.open_wh(now).items(), offer.price_micro_per_kwh.values, strict=True):
-        after_start = intent.window_start is None or slot.start >= intent.window_start
-        before_end = intent.window_end is None or slot.end <= intent.window_end
-        if after_start and before_end:
-            free_wh += wh
-            cost += wh * price
+    free, prices = offer.open_wh(now), offer.price_micro_per_kwh.values
+    inside = free.within(intent.window_start, intent.window_end)
+    free_wh = sum(free.values[index] for index in inside)
     wanted_wh = offer.order_wh_min if intent.energy_wh is None else intent.energy_wh
     if not max(1, offer.order_wh_min) <= wanted_wh <= min(free_wh, offer.order_wh_max):
         return None
-    average = Fraction(cost, free_wh)
+    average = Fraction(sum(free.values[index] * prices[index] for index in inside), free_wh)
     cap = intent.price_micro_per_kwh_max
     return average if cap is None or average <= cap else None
 

@@ -83,9 +83,9 @@ class Offer:
 
         A slot can be ordered until exactly `gate_closure_s` before it begins.
         """
-        first = now + timedelta(seconds=self.gate_closure_s)
         free = self.available_wh
-        return free.with_values(tuple(wh if slot.start >= first else 0 for slot, wh in free.items()))
+        ordered = free.within(now + timedelta(seconds=self.gate_closure_s), None)
+        return free.with_values((0,) * (len(free.values) - len(ordered)) + free.values[ordered.start :])
 
     def is_open(self, now: datetime) -> bool:
         """True while the offer is published and valid and the gate of its last slot is not closed (trading clock)."""

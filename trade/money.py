@@ -110,6 +110,13 @@ class Series:
         step = timedelta(seconds=self.slot_s)
         return Slot(self.start + used[0] * step, self.start + (used[-1] + 1) * step)
 
+    def within(self, start: datetime | None, end: datetime | None) -> range:
+        """The indices of the slots that lie wholly between two instants; None is no limit."""
+        step, count = timedelta(seconds=self.slot_s), len(self.values)
+        first = 0 if start is None else max(0, -((self.start - start) // step))
+        after = count if end is None else min(count, (end - self.start) // step)
+        return range(first, max(first, after))
+
     def is_aligned(self, other: Series) -> bool:
         """True when both series cover exactly the same slots."""
         return (self.start, self.slot_s, len(self.values)) == (other.start, other.slot_s, len(other.values))

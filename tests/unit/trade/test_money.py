@@ -110,6 +110,25 @@ def test_a_series_knows_its_slots_and_the_stretch_it_uses() -> None:
     assert hours(0, 0).span == Slot(SLOT_START, SLOT_START + 2 * hour)
 
 
+@given(
+    st.integers(1, 30),
+    st.sampled_from([60, 900, 3600]),
+    st.none() | st.integers(-40_000, 150_000),
+    st.none() | st.integers(-40_000, 150_000),
+)
+def test_the_slots_within_two_instants_are_those_that_lie_wholly_between(
+    count: int, slot_s: int, start_s: int | None, end_s: int | None
+) -> None:
+    series = Series(SLOT_START, slot_s, (0,) * count)
+    start = None if start_s is None else SLOT_START + timedelta(seconds=start_s)
+    end = None if end_s is None else SLOT_START + timedelta(seconds=end_s)
+    assert list(series.within(start, end)) == [
+        index
+        for index, slot in enumerate(series.slots())
+        if (start is None or slot.start >= start) and (end is None or slot.end <= end)
+    ]
+
+
 def test_a_series_takes_only_as_many_values_as_it_has_slots() -> None:
     with pytest.raises(ValueError, match="as many values"):
         hours(1, 2).with_values((1,))
