@@ -46,7 +46,10 @@ def compile_all(profile: Profile) -> None:
 
 @cache
 def _validator(profile: Profile, action: str) -> jsonschema_rs.Draft202012Validator:
-    return jsonschema_rs.Draft202012Validator(documents.document(profile, action), validate_formats=True)
+    # The linear-time regex engine: a stranger's string can never make a pattern run away.
+    return jsonschema_rs.Draft202012Validator(
+        documents.document(profile, action), validate_formats=True, pattern_options=jsonschema_rs.RegexOptions()
+    )
 
 
 def _explain(error: jsonschema_rs.ValidationError, schema: dict[str, Any]) -> Invalid:

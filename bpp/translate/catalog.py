@@ -112,13 +112,13 @@ def item_descriptor(source: str) -> dict[str, str]:
 def price_to_wire(energy_wh: Series, price_micro_per_kwh: Series, currency: str) -> dict[str, str]:
     """The price per kWh of a whole series: its mean by energy, rounded half away; lowest and highest when it varies.
 
-    Only a projection for peers that know one price: the PRICE_SERIES tag says what each slot costs.
+    Only a projection for peers that know one price, over the slots that have energy: the PRICE_SERIES tag says what
+    each slot costs.
     """
-    prices = price_micro_per_kwh.values
+    priced = [(e, p) for e, p in zip(energy_wh.values, price_micro_per_kwh.values, strict=True) if e]
+    prices = [p for _, p in priced] or price_micro_per_kwh.values
     lowest, highest = min(prices), max(prices)
-    total_wh = energy_wh.total
-    cost = sum(e * p for e, p in zip(energy_wh.values, prices, strict=True))
-    mean = divide_half_away(cost, total_wh) if total_wh else prices[0]
+    mean = divide_half_away(sum(e * p for e, p in priced), energy_wh.total) if priced else prices[0]
     wire = {"currency": currency, "value": values.price_to_wire(mean)}
     if lowest != highest:
         wire["minimum_value"] = values.price_to_wire(lowest)
