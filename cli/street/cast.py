@@ -15,7 +15,7 @@ from energy_catalog import fontana
 from energy_catalog.fontana import Home, Street
 
 #: The sellers' nodes: a prosumer's own, and two aggregators.
-SELLERS = ("solo", "east", "west")
+SELLERS = ("bpp-solo", "bpp-east", "bpp-west")
 #: Every seller's node needs a home to speak for.
 HOMES_MIN, HOMES_MAX = len(SELLERS), 17
 #: What carrying a kWh across the street costs the buyer, micro-USD; a line of its own in every quote.
@@ -111,6 +111,6 @@ def cast(street: Street, *, homes: int, seed: int) -> tuple[Member, ...]:
     east = 1 + homes // 2
     members = []
     for index, home in enumerate(street.homes[:homes]):
-        seller = "solo" if index == 0 else "east" if index < east else "west"
+        seller = SELLERS[0] if index == 0 else SELLERS[1] if index < east else SELLERS[2]
         members.append(Member(home, seller, place[home.number], _tariff(home.number, seed)))
     return tuple(members)

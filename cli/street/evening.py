@@ -169,7 +169,7 @@ async def _change_minds(stage: Stage, today: TradingDay) -> None:
         return
     dice = _dice(stage, today, "changes of mind")
     if len(orders) >= CANCELLED_FROM:
-        await _cancel(stage, orders.pop(0))
+        await _cancel(stage, today, orders.pop(0))
     can_shrink = [p for p in orders if p.deal.total_wh * CHANGED_TO_PERCENT // 100 > ORDER_WH_MIN + len(today.hours)]
     changed = dice.sample(can_shrink, k=min(len(can_shrink), -(-len(orders) // CHANGED_ONE_IN)))
     await in_parallel(lambda placed: _take_less(stage, today, placed), changed)
@@ -182,13 +182,11 @@ async def _take_less(stage: Stage, today: TradingDay, placed: Placed) -> None:
     await tell(stage.app, placed, "update", {"energy": series_json(stage.street.series(today.hours, less))})
 
 
-async def _cancel(stage: Stage, placed: Placed) -> None:
-    seller_id = placed.deal.ask.seller_id
-    reasons = await stage.app.post(f"/api/sellers/{seller_id}/cancellation_reasons", {}, prefer=PATIENCE)
-    reason = _first_id(reasons)
-    await tell(stage.app, placed, "cancel", {"reason_id": reason, "note": "no longer needed"})
-
-
-def _first_id(answer: dict[str, Any]) -> str:
-    items: Sequence[dict[str, Any]] = answer["items"]
-    return str(items[0]["id"])
+async def _cancel(stage: Stage, today: TradingDay, placed: Placed) -> None:
+    """Ask the seller which reasons it knows, then cancel for the first."""
+    path = f"/api/sellers/{placed.deal.ask.seller_id}/cancellation_reasons"
+    reasons: Sequence[dict[str, Any]] = (await stage.app.post(path, {}, prefer=PATIENCE))["items"] or []
+    if not reasons:
+        today.failures.append(f"{today.day}: {placed.provider.seller} gave no cancellation reasons")
+        return
+    await tell(stage.app, placed, "cancel", {"reason_id": reasons[0]["id"], "note": "no longer needed"})

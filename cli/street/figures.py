@@ -184,6 +184,8 @@ class Figures:
     homes: list[HomeFigures]
     days: list[DayFigures]
     nodes: list[NodeFigures]
+    #: Where the nodes' books contradict each other or the orders, a sentence each.
+    books_differ: list[str]
     seconds: float
     seconds_trading: float
     failures: list[str] = field(default_factory=list)
@@ -213,8 +215,18 @@ class Figures:
 
     @property
     def ledger_balanced(self) -> bool:
-        """True when every node that keeps books proves that debits equal credits, and nothing else is wrong."""
-        return all(node.balanced is not False and not node.problems for node in self.nodes)
+        """True when every node that keeps books proves that debits equal credits, and the books agree."""
+        return not self.ledger_problems and all(node.balanced is not False for node in self.nodes)
+
+    @property
+    def ledger_problems(self) -> list[str]:
+        """What is wrong with the books: within one node, between nodes, and against the orders."""
+        return [*(problem for node in self.nodes for problem in node.problems), *self.books_differ]
+
+    @property
+    def is_clean(self) -> bool:
+        """True when every order ended as it should and the books are right."""
+        return self.ledger_balanced and not self.orders_failed and not self.failures
 
     @property
     def share_of_max(self) -> float:
@@ -243,7 +255,7 @@ class Figures:
             "nacks_total": sum(self.nacks_by_action.values()),
             "messages_by_action": messages,
             "ledger_balanced": self.ledger_balanced,
-            "ledger_problems": [problem for node in self.nodes for problem in node.problems],
+            "ledger_problems": self.ledger_problems,
             "seconds": round(self.seconds, 1),
             "seconds_trading": round(self.seconds_trading, 1),
             "money_by_home": [_home_json(home) for home in self.homes],

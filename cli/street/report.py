@@ -119,10 +119,14 @@ def show(figures: Figures, console: Console) -> None:
     summary.add_column(justify="right")
     for name, value in _headline(figures):
         summary.add_row(name, value)
-    proof = "debits equal credits on every node" if figures.ledger_balanced else "[red]does not add up[/red]"
+    proof = (
+        "debits equal credits on every node; the books agree"
+        if figures.ledger_balanced
+        else "[red]does not add up[/red]"
+    )
     summary.add_row("ledger", proof)
     console.print(Group(summary, _homes(figures), _letters(figures)))
-    for problem in [*(p for node in figures.nodes for p in node.problems), *figures.failures]:
+    for problem in [*figures.ledger_problems, *figures.failures]:
         console.print(f"[red]{problem}[/red]", highlight=False)
 
 

@@ -80,8 +80,8 @@ class Stage:
     members: Sequence[Member]
     seed: int
     operators: Mapping[str, Node]
-    #: Subscriber id of every seller's node, by its short name.
-    seller_ids: Mapping[str, str]
+    #: Subscriber ids of the nodes that keep books: the buyers' and the sellers'.
+    bookkeepers: Mapping[str, str]
     #: The buyers' node, called by the consumer app that all homes use.
     app: Node
     #: The seller's node of each home, called by the home itself.
@@ -123,8 +123,11 @@ async def in_parallel(work: Callable[[T], Awaitable[R]], items: Iterable[T], *, 
         async with gate:
             return await work(item)
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(item)) for item in items]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(item)) for item in items]
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
     return [task.result() for task in tasks]
 
 
@@ -135,7 +138,7 @@ async def open_stage(
     seed: int,
     days: int,
     operators: Mapping[str, Node],
-    seller_ids: Mapping[str, str],
+    bookkeepers: Mapping[str, str],
 ) -> Stage:
     """Register every home: as a provider with its meter and panels at its seller's node, as a customer at the BAP."""
     bap = operators["bap"]
@@ -160,7 +163,7 @@ async def open_stage(
         members=members,
         seed=seed,
         operators=operators,
-        seller_ids=seller_ids,
+        bookkeepers=bookkeepers,
         app=app,
         prosumers={member.number: prosumer for member, (prosumer, _) in zip(members, moved_in, strict=True)},
         accounts={member.number: account for member, (_, account) in zip(members, moved_in, strict=True)},
@@ -182,6 +185,6 @@ def _customer(member: Member) -> dict[str, Any]:
     return {
         "name": member.name,
         "email": f"{member.provider_id}@street.example",
-        "phone": f"+1-909-555-01{member.number:02d}",
+        "phone": f"+190955501{member.number:02d}",
         "currency": fontana.CURRENCY,
     }

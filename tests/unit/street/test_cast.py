@@ -16,9 +16,9 @@ def test_too_few_or_too_many_homes_are_refused(homes: int) -> None:
 def test_one_node_is_a_prosumers_own_and_the_aggregators_share_the_rest(homes: int) -> None:
     members = cast.cast(fontana.load_street(), homes=homes, seed=1)
     count = {seller: sum(member.seller == seller for member in members) for seller in cast.SELLERS}
-    assert count["solo"] == 1
+    assert count["bpp-solo"] == 1
     assert min(count.values()) >= 1
-    assert abs(count["east"] - count["west"]) <= 1
+    assert abs(count["bpp-east"] - count["bpp-west"]) <= 1
     assert sum(count.values()) == homes == len({member.meter_id for member in members})
 
 

@@ -26,7 +26,7 @@ def day(*orders: OrderFigures) -> DayFigures:
 
 def run(*days: DayFigures, nodes: list[NodeFigures] | None = None, failures: list[str] | None = None) -> Figures:
     homes = figures.home_figures(days, street=STREET, members=MEMBERS)
-    return Figures(DAY, 1, homes, list(days), nodes or [], 12.0, 4.0, failures or [])
+    return Figures(DAY, 1, homes, list(days), nodes or [], [], 12.0, 4.0, failures or [])
 
 
 def test_refused_and_cancelled_orders_are_neither_contracted_nor_delivered() -> None:
