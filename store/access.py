@@ -8,6 +8,14 @@ from typing import Any
 
 from store.db import Database, UnitOfWork
 
+_CLAIM = """
+INSERT INTO idempotency_keys AS kept (token_id, key, request_digest, status, body, created_at)
+VALUES ($1, $2, $3, 0, '', $4)
+ON CONFLICT (token_id, key) DO UPDATE SET created_at = $4
+WHERE kept.status = 0 AND kept.created_at < $5 AND kept.request_digest = $3
+RETURNING 1
+"""
+
 
 async def insert_token(
     uow: UnitOfWork, *, token_id: str, token_hash: bytes, role: str, name: str, scope: str, now: datetime
@@ -50,22 +58,16 @@ async def claim_key(
     What is kept has status 0 while the first request is still running. A claim older than `lapse_s` whose request
     never answered is taken over by a repeat of the same request.
     """
-    claimed = await uow.connection.fetchval(
-        """
-        INSERT INTO idempotency_keys AS kept (token_id, key, request_digest, status, body, created_at)
-        VALUES ($1, $2, $3, 0, '', $4)
-        ON CONFLICT (token_id, key) DO UPDATE SET created_at = $4
-        WHERE kept.status = 0 AND kept.created_at < $5 AND kept.request_digest = $3
-        RETURNING 1
-        """,
-        token_id, key, request_digest, now, now - timedelta(seconds=lapse_s),
-    )  # fmt: skip
-    if claimed is not None:
-        return None
-    row: Mapping[str, Any] | None = await uow.connection.fetchrow(
-        "SELECT request_digest, status, body FROM idempotency_keys WHERE token_id = $1 AND key = $2", token_id, key
-    )
-    return row
+    lapse = timedelta(seconds=lapse_s)
+    while True:
+        claimed = await uow.connection.fetchval(_CLAIM, token_id, key, request_digest, now, now - lapse)
+        if claimed is not None:
+            return None
+        row: Mapping[str, Any] | None = await uow.connection.fetchrow(
+            "SELECT request_digest, status, body FROM idempotency_keys WHERE token_id = $1 AND key = $2", token_id, key
+        )
+        if row is not None:  # else it was released between the two statements: claim it again
+            return row
 
 
 async def keep_answer(uow: UnitOfWork, token_id: str, key: str, *, status: int, body: bytes) -> None:

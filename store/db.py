@@ -120,6 +120,12 @@ class Database:
                 yield unit
         unit.committed()
 
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        """A connection for single statements, each of which is its own transaction."""
+        async with self.pool.acquire(timeout=ACQUIRE_S_MAX) as connection:
+            yield connection
+
     async def check(self) -> None:
         """Ask the server for an answer; raises when there is none."""
         async with self.pool.acquire(timeout=CONNECT_S_MAX) as connection:

@@ -1,0 +1,233 @@
+"""Wiring of what a node's parts need of each other: its directory and place in the registry, its inbox and outbox."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from beckn import checks, config, dispatch, envelope, errors, inbox, processing, signing
+from beckn.actions import received_by
+from beckn.config import NodeSettings
+from beckn.desk import Finding
+from beckn.directory import DirectoryStore, RegistryDirectory
+from beckn.inbox import Inbox
+from beckn.outbox import Outbox, OutboxStore, Outgoing, Signer
+from beckn.processing import Handler, Processor
+from beckn.registry_client import RegistryClient
+from beckn.subscription import Claim, OwnSubscription
+from beckn.transport import HttpTransport, Transport
+
+if TYPE_CHECKING:
+    from beckn.node import LetterStore, Node, OnUndelivered
+
+
+def add(app: web.Application, context: AbstractAsyncContextManager[Any]) -> None:
+    """Open with the application, in the order of adding; close in reverse."""
+
+    async def run(_app: web.Application) -> AsyncIterator[None]:
+        async with context:
+            yield
+
+    app.cleanup_ctx.append(run)
+
+
+# --- Directory and own subscription ----------------------------------------------------------------------------------
+
+
+def add_directory(app: web.Application, node: Node, store: DirectoryStore) -> None:
+    """Give the node its view of the registry, and keep it subscribed. Raises BadConfiguration."""
+    settings = node.settings
+    for name in ("registry_url", "encryption_key"):
+        if not getattr(settings, name):
+            raise config.BadConfiguration([f"{name.upper()}: must be set for a {node.role.value}"])
+    public_key = signing.import_public_key(settings.registry_public_key) if settings.registry_public_key else None
+    client = RegistryClient(settings.registry_url, public_key=public_key, wall=node.wall)
+    directory = RegistryDirectory(client=client, store=store, wall=node.wall)
+    claim = Claim(
+        identity=node.identity,
+        role=node.role.value,
+        domain=settings.domain,
+        url=node.me.url,
+        country=settings.country_code,
+        city=settings.city_code,
+        encryption_key=settings.encryption_key,
+    )
+    subscription = OwnSubscription(claim, client=client, directory=directory, wall=node.wall)
+    node.directory, node.subscription = directory, subscription
+
+    @asynccontextmanager
+    async def running() -> AsyncIterator[None]:
+        await directory.start()
+        await subscription.start()
+        try:
+            yield
+        finally:
+            await subscription.stop()
+            await directory.stop()
+
+    async def registry() -> Finding:
+        status = directory.status()
+        good_until = status["known_keys_good_until"]
+        known = good_until is not None and good_until > node.wall.now()
+        detail = status["problem"]
+        if detail and known:
+            detail += f"; known keys stay good until {envelope.format_instant(good_until)}, unknown ones are refused"
+        return Finding(ok=status["reachable"], detail=detail, required=not known)
+
+    async def subscribed() -> Finding:
+        detail = f"{subscription.status}: {subscription.why}".rstrip(": ")
+        return Finding(ok=subscription.is_subscribed, detail=detail)
+
+    node.add_check("registry", registry)
+    node.add_check("subscription", subscribed)
+    add(app, running())
+    app.router.add_post(f"{config.PROTOCOL_PATH}/on_subscribe", _answering(node))
+
+
+def _answering(node: Node) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """The handler of the registry's challenge."""
+
+    async def on_subscribe(request: web.Request) -> web.Response:
+        body = await request.read()
+        if node.recorder is not None:
+            node.recorder.record("on_subscribe", body, request.headers)
+        headers = {"Content-Type": "application/json"}
+        try:
+            answer = await node.subscription.answer(body, request.headers.get("Authorization"))
+        except errors.Refusal as refusal:
+            headers |= refusal.headers(node.me.subscriber_id)
+            return web.Response(status=refusal.http_status, body=refusal.nack_body(), headers=headers)
+        return web.Response(body=answer, headers=headers)
+
+    return on_subscribe
+
+
+# --- Inbox and outbox ------------------------------------------------------------------------------------------------
+
+
+def add_post_office(
+    app: web.Application,
+    node: Node,
+    *,
+    letters: LetterStore,
+    outgoing: OutboxStore,
+    handlers: Mapping[str, Handler],
+    on_undelivered: OnUndelivered | None,
+    transport: Transport | None,
+) -> None:
+    """Give the node its inbox and outbox. Raises ValueError when an action it receives has no handler."""
+    missing = {action.name for action in received_by(node.role)} - set(handlers)
+    if missing:
+        raise ValueError(f"the {node.role.value} has no handler for {', '.join(sorted(missing))}")
+
+    async def undelivered(uow: Any, letter: Outgoing, outcome: dict[str, Any], certain: bool) -> None:
+        if on_undelivered is not None:
+            await on_undelivered(node, uow, letter, outcome, certain)
+
+    settings = node.settings
+    dispatcher = dispatch.Dispatcher(
+        store=outgoing,
+        signer=Signer(lambda: node.identity),
+        limits=_dispatch_limits(settings),
+        wall=node.wall,
+        metrics=node.metrics,
+        on_undelivered=undelivered,
+    )
+    node.outbox = Outbox(store=outgoing, dispatcher=dispatcher, wall=node.wall, lease_s=settings.lease_s)
+    processor = Processor(
+        handlers=handlers,
+        store=letters,
+        letter_from_row=inbox.letter_from_row,
+        limits=_processing_limits(settings),
+        wall=node.wall,
+        metrics=node.metrics,
+    )
+    node.inbox = Inbox(
+        local=_local(node),
+        limits=_inbox_limits(settings),
+        directory=lambda: node.directory,
+        store=letters,
+        processor=processor,
+        wall=node.wall,
+        metrics=node.metrics,
+        recorder=node.recorder,
+        heard_from=dispatcher.heard_from,
+    )
+    add(app, _sending(node, dispatcher, transport))
+    add(app, _working(node, processor))
+    app.router.add_routes(node.inbox.routes(config.PROTOCOL_PATH))
+
+
+@asynccontextmanager
+async def _sending(node: Node, dispatcher: dispatch.Dispatcher, transport: Transport | None) -> AsyncIterator[None]:
+    settings = node.settings
+    async with HttpTransport.open(
+        connect_s=settings.connect_s_max,
+        answer_s=settings.answer_s_max,
+        per_host_max=settings.outbox_per_destination_max,
+    ) as http:
+        await dispatcher.start(transport or http)
+        try:
+            yield
+        finally:
+            await dispatcher.stop(within_s=settings.stop_s_max / 2)
+
+
+@asynccontextmanager
+async def _working(node: Node, processor: Processor) -> AsyncIterator[None]:
+    await processor.start()
+    try:
+        yield
+    finally:
+        await node.inbox.settled()
+        await processor.stop(within_s=node.settings.stop_s_max / 2)
+
+
+def _local(node: Node) -> checks.Local:
+    settings = node.settings
+    return checks.Local(
+        me=node.me,
+        role=node.role,
+        domain=settings.domain,
+        version=node.network.version,
+        json_depth_max=settings.json_depth_max,
+        timestamp_ahead_s_max=settings.timestamp_ahead_s_max,
+        strict_schemas=settings.strict_schemas,
+    )
+
+
+def _inbox_limits(settings: NodeSettings) -> inbox.Limits:
+    return inbox.Limits(
+        body_bytes_max=settings.body_bytes_max,
+        body_read_s=settings.body_read_s_max,
+        letters_per_s=settings.letters_per_s_max,
+        batch_max=settings.inbox_batch_max,
+        waiting_max=settings.inbox_waiting_max,
+        writers=settings.inbox_writers,
+        lease_s=settings.lease_s,
+    )
+
+
+def _processing_limits(settings: NodeSettings) -> processing.Limits:
+    return processing.Limits(
+        workers=settings.inbox_workers,
+        memory_max=settings.inbox_memory_max,
+        attempts_max=settings.inbox_attempts_max,
+        lease_s=settings.lease_s,
+        poll_s=settings.poll_s,
+    )
+
+
+def _dispatch_limits(settings: NodeSettings) -> dispatch.Limits:
+    return dispatch.Limits(
+        workers=settings.outbox_workers,
+        per_destination_max=settings.outbox_per_destination_max,
+        memory_max=settings.outbox_memory_max,
+        backoff_s_min=settings.outbox_backoff_s_min,
+        backoff_s_max=settings.outbox_backoff_s_max,
+        lease_s=settings.lease_s,
+        poll_s=settings.poll_s,
+    )
