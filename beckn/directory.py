@@ -26,8 +26,8 @@ import structlog
 
 from beckn import errors
 from beckn.clock import Clock
-from beckn.registry_client import RegistryClient, RegistryUnavailable
 from beckn.records import Record, RecordIndex, record_from_wire
+from beckn.registry_client import RegistryClient, RegistryUnavailable
 
 __all__ = ["Directory", "DirectoryStore", "Record", "RegistryDirectory", "record_from_wire"]
 
@@ -133,11 +133,12 @@ class RegistryDirectory:
         self._poller = asyncio.create_task(self._poll_for_ever(), name="directory")
 
     async def stop(self) -> None:
-        """Stop reading."""
+        """Stop reading and drop the connections."""
         tasks = [task for task in (self._poller, self._reading, *self._asking.values()) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._client.close()
 
     def status(self) -> dict[str, Any]:
         """For /ready and the metrics: is the registry heard, since when not, how many records are known."""

@@ -30,6 +30,8 @@ from beckn.registry_client import RegistryClient, RegistryUnavailable
 PAUSE_S_MIN, PAUSE_S_MAX = 0.2, 30.0
 #: How often the own record is looked at once all is well, seconds.
 WATCH_S = 2.0
+#: How often the feed is read while the node waits to be let in, seconds.
+LISTEN_S = 0.5
 #: A key nearer to its end than this is prolonged, by this much from now.
 RENEW_BEFORE, RENEW_FOR = timedelta(days=30), timedelta(days=365)
 #: Largest challenge that is read, bytes.
@@ -172,11 +174,21 @@ class OwnSubscription:
                 await asyncio.sleep(WATCH_S)
                 continue
             await self._apply(now, now + RENEW_FOR if record is not None else None)
-            await self._directory.poll()
-            if record is None and await self._own_record() is not None:
-                continue
-            await asyncio.sleep(pause_s)
+            await self._wait(pause_s, until_good=record is None)
             pause_s = min(PAUSE_S_MAX, pause_s * 2)
+
+    async def _wait(self, pause_s: float, *, until_good: bool) -> None:
+        """Pause between applications; cut short when the record turns good, as when the operator approves."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + pause_s
+        while True:
+            await self._directory.poll()
+            if until_good and await self._own_record() is not None:
+                return
+            left_s = deadline - loop.time()
+            if left_s <= 0:
+                return
+            await asyncio.sleep(min(left_s, LISTEN_S))
 
     async def _own_record(self) -> Record | None:
         """Our record, when peers may believe it and it says what this node says of itself."""

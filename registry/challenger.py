@@ -13,20 +13,15 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-import ipaddress
 import secrets
-import socket
 import ssl
 import uuid
-from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
 
+from api import urls
 from beckn import challenge, errors, signing
 from beckn.clock import Clock
 from registry.membership import Application, Outcome
@@ -35,10 +30,6 @@ from registry.membership import Application, Outcome
 ANSWER_BYTES_MAX = 16_384
 #: Most characters of a subscriber's own complaint that are passed on.
 COMPLAINT_CHARS_MAX = 200
-
-
-class PrivateAddress(OSError):
-    """The URL leads to an address that is not on the public internet."""
 
 
 class Challenger:
@@ -109,10 +100,10 @@ class Challenger:
             "Content-Type": "application/json",
             "Authorization": signing.sign(body, identity=self._identity, now=self._wall.now()),
         }
-        if not self._allow_private_urls:
-            _refuse_private_literal(url)
+        if urls.literal_is_refused(url, allow_private=self._allow_private_urls):
+            raise OSError("the address is not on the public internet")
         if self._session is None:
-            resolver = None if self._allow_private_urls else _PublicResolver()
+            resolver = urls.GuardedResolver(allow_private=self._allow_private_urls)
             connector = aiohttp.TCPConnector(resolver=resolver, force_close=True, limit=self._at_once_max)
             self._session = aiohttp.ClientSession(
                 connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
@@ -122,43 +113,6 @@ class Challenger:
             url, data=body, headers=headers, timeout=timeout, allow_redirects=False
         ) as response:
             return response.status, await response.content.read(ANSWER_BYTES_MAX)
-
-
-class _PublicResolver(AbstractResolver):
-    """Resolves names to public addresses only, so that what is checked is what is connected to."""
-
-    def __init__(self) -> None:
-        self._inner = ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """The addresses of `host`; raises PrivateAddress when one of them is not public."""
-        found = await self._inner.resolve(host, port, family)
-        _refuse_private(host, [entry["host"] for entry in found])
-        return found
-
-    async def close(self) -> None:
-        """Nothing is held open."""
-        await self._inner.close()
-
-
-def _refuse_private_literal(url: str) -> None:
-    """aiohttp asks no resolver about an address written as numbers."""
-    host = urlsplit(url).hostname or ""
-    try:
-        ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return
-    _refuse_private(host, [host])
-
-
-def _refuse_private(host: str, addresses: Sequence[str]) -> None:
-    for text in addresses:
-        address: Any = ipaddress.ip_address(text.partition("%")[0])
-        address = getattr(address, "ipv4_mapped", None) or address
-        if not address.is_global or address.is_multicast:
-            raise PrivateAddress(f"'{host}' leads to {address}, which is not on the public internet")
 
 
 def _judge_answer(url: str, http_status: int, answer: bytes, plaintext: str) -> Outcome:
@@ -205,9 +159,8 @@ def _looks_signed(text: str) -> bool:
 
 
 def _why(error: Exception) -> str:
-    cause = error.__cause__ if isinstance(error.__cause__, PrivateAddress) else error
-    if isinstance(cause, aiohttp.ClientConnectorDNSError):
-        return f"the host name cannot be resolved ({cause.host})"
-    if isinstance(cause, aiohttp.ClientConnectorError):
-        return f"cannot connect ({cause.os_error.strerror or cause.os_error})"
-    return str(cause) or type(cause).__name__
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"the host name is of no use ({error.os_error})"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"cannot connect ({error.os_error.strerror or error.os_error})"
+    return str(error) or type(error).__name__

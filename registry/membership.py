@@ -135,13 +135,22 @@ def is_valid(subscription: Subscription, now: datetime) -> bool:
     return subscription.status == Status.SUBSCRIBED and subscription.valid_from <= now < subscription.valid_until
 
 
-def wire_status(subscription: Subscription, now: datetime) -> Status:
-    """The status that peers are told."""
-    if subscription.status == Status.SUSPENDED:
-        return Status.UNSUBSCRIBED
+def own_status(subscription: Subscription, now: datetime) -> Status:
+    """The status that the operator is told: the stored one, or EXPIRED."""
     if subscription.status == Status.SUBSCRIBED and subscription.valid_until <= now:
         return Status.EXPIRED
     return Status(subscription.status)
+
+
+def wire_status(subscription: Subscription, now: datetime) -> Status:
+    """The status that peers are told."""
+    status = own_status(subscription, now)
+    return Status.UNSUBSCRIBED if status is Status.SUSPENDED else status
+
+
+def with_overlap(policy: Policy, overlap_s: int) -> Policy:
+    """The same policy with another overlap, for one act of the operator."""
+    return replace(policy, overlap_s=overlap_s)
 
 
 def key_to_check(

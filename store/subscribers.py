@@ -96,11 +96,9 @@ WHERE (subscriber_id, type, domain, key_id) > ($1, $2, $3, $4) AND ($5 = '' OR {
 ORDER BY subscriber_id, type, domain, key_id LIMIT $6
 """  # noqa: S608 - constants only
 
-#: A row's status as the wire sees it at the instant in the placeholder (see registry/membership.py).
-_WIRE_STATUS = (
-    "CASE WHEN status = 'SUSPENDED' THEN 'UNSUBSCRIBED' "
-    "WHEN status = 'SUBSCRIBED' AND valid_until <= {now} THEN 'EXPIRED' ELSE status END"
-)
+#: A row's status as its operator sees it, and as the wire does, at an instant (see registry/membership.py).
+_STANDING = "CASE WHEN status = 'SUBSCRIBED' AND valid_until <= {now} THEN 'EXPIRED' ELSE status END"
+_WIRE_STATUS = f"CASE WHEN status = 'SUSPENDED' THEN 'UNSUBSCRIBED' ELSE {_STANDING} END"
 
 #: How each lookup filter reads in SQL; a record without a place serves every place.
 _FILTERS = {
@@ -182,9 +180,8 @@ async def find(database: Database, filters: Filters, *, now: datetime, limit: in
 async def page(
     database: Database, *, status: str, after: Sequence[str] | None, now: datetime, limit: int
 ) -> list[Subscription]:
-    """One page of all rows by key, for the operator; `status` is the wire's, empty for any."""
-    query = _PAGE.format(status=_WIRE_STATUS.format(now="$7::timestamptz"))
-    # The instant is named in the text even when no status is asked for, so it is always an argument.
+    """One page of all rows by key, for the operator; `status` empty means any."""
+    query = _PAGE.format(status=_STANDING.format(now="$7::timestamptz"))
     rows = await database.pool.fetch(query, *(after or ("", "", "", "")), status, limit, now)
     return [_row(row) for row in rows]
 
