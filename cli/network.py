@@ -23,8 +23,9 @@ import orjson
 
 from cli import keys, private, processes
 from cli.ask import NoAnswer, ask
-from cli.node_process import RunningNode, free_ports
-from cli.plan import NodePlan, Plan
+from cli.binaries import UnableToServe
+from cli.node_process import PortTaken, RunningNode, free_ports
+from cli.plan import NodePlan, Plan, Report
 from cli.servers import Servers
 
 __all__ = ["Network", "NetworkFailed", "NodePlan", "Plan", "Report", "RunningNode"]
@@ -47,9 +48,6 @@ _PASSED_ON = (
     "COVERAGE_PROCESS_START",
 )
 
-#: Told what is being done, how much of it is done and how much there is.
-Report = Callable[[str, int, int], None]
-
 
 class NetworkFailed(RuntimeError):
     """A node did not start, or died; the sentence names it and gives the end of its log."""
@@ -65,19 +63,21 @@ class Network:
 
     @classmethod
     def start(cls, plan: Plan, *, report: Report | None = None) -> Self:
-        """Start everything and wait until every node is subscribed and ready. Raises NetworkFailed, UnableToServe."""
+        """Start everything and wait until every node is subscribed and ready. Raises NetworkFailed."""
         tell_progress: Report = report or (lambda _stage, _done, _total: None)
         tell_progress("starting PostgreSQL and Redis", 0, 1)
-        kept = None if plan.directory is None else private.data_directory(plan.directory / "data")
-        servers = Servers.start(kept, durable=plan.durable)
         try:
-            network = cls(plan, servers, {})
+            kept = None if plan.directory is None else private.data_directory(plan.directory / "data")
+            servers = Servers.start(kept, durable=plan.durable)
+        except UnableToServe as error:
+            raise NetworkFailed(str(error)) from error
+        network = cls(plan, servers, {})
+        try:
             network._prepare(tell_progress)
-        except BaseException:
-            servers.stop()
-            raise
-        try:
             network._start_nodes(tell_progress)
+        except PortTaken as error:
+            network.stop()
+            raise NetworkFailed(str(error)) from error
         except BaseException:
             network.stop()
             raise
@@ -132,7 +132,7 @@ class Network:
 
     def stop(self) -> None:
         """Stop the nodes in one go, then the servers; what is recorded gets the registry's records. Safe to repeat."""
-        if self.plan.record is not None and self.registry.is_alive:
+        if self.plan.record is not None and self.nodes and self.registry.is_alive:
             self._record_registry(self.plan.record)
         for node in self.nodes.values():
             if node.is_alive and node.process is not None:

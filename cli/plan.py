@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
+
+#: Told what is being done, how much of it is done and how much there is.
+Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

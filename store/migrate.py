@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import time
 from pathlib import Path
 
 import asyncpg
@@ -18,11 +19,17 @@ from alembic.script import ScriptDirectory
 
 #: The number of the advisory lock; any, as long as nothing else on the database uses it ("POWR" in ASCII).
 LOCK = 0x504F5752
+#: How long one try to connect may take, seconds.
+CONNECT_S_MAX = 5.0
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class UnknownRevision(RuntimeError):
     """The database was migrated by a newer release than this one."""
+
+
+class Unreachable(RuntimeError):
+    """PostgreSQL cannot be reached or refuses us; the sentence says why, and never the password."""
 
 
 def head() -> str:
@@ -33,12 +40,13 @@ def head() -> str:
     return revision
 
 
-def upgrade(url: str) -> tuple[str, str]:
+def upgrade(url: str, *, wait_s: float = 0.0) -> tuple[str, str]:
     """Apply every migration the database at `url` lacks; the revisions before ("" for an empty one) and after.
 
-    All or nothing. Raises UnknownRevision, and asyncpg's errors as they come.
+    All or nothing. A server that is still starting is waited for, `wait_s` seconds at most. Raises Unreachable,
+    UnknownRevision, and asyncpg's errors as they come when a migration fails.
     """
-    return asyncio.run(_upgrade(url))
+    return asyncio.run(_upgrade(url, wait_s))
 
 
 async def current(connection: asyncpg.Connection) -> str:
@@ -48,8 +56,21 @@ async def current(connection: asyncpg.Connection) -> str:
     return await connection.fetchval("SELECT version_num FROM alembic_version") or ""
 
 
-async def _upgrade(url: str) -> tuple[str, str]:
-    connection = await asyncpg.connect(url)
+async def _connect(url: str, wait_s: float) -> asyncpg.Connection:
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            return await asyncpg.connect(url, timeout=CONNECT_S_MAX)
+        except (OSError, asyncpg.CannotConnectNowError, asyncpg.InvalidCatalogNameError) as error:
+            if time.monotonic() >= deadline:
+                raise Unreachable(f"PostgreSQL cannot be reached: {error or type(error).__name__}") from error
+            await asyncio.sleep(0.2)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+            raise Unreachable(f"PostgreSQL refuses us: {error}") from error
+
+
+async def _upgrade(url: str, wait_s: float) -> tuple[str, str]:
+    connection = await _connect(url, wait_s)
     try:
         async with connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
