@@ -76,7 +76,7 @@ def _explain(error: jsonschema_rs.ValidationError, schema: dict[str, Any]) -> In
 _RULES = {
     "type": "must be of type {types}",
     "enum": "must be one of {options}",
-    "const": "must be {expected_value}",
+    "const": 'must be "{expected_value}"',
     "maxLength": "is too long: at most {limit} characters are allowed",
     "minLength": "is too short: at least {limit} character is needed",
     "maxItems": "has too many entries: at most {limit} are allowed",
