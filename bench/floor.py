@@ -1,4 +1,4 @@
-"""The floor: what aiohttp and uvloop cost without us. Reads the body, answers a constant; `python -m bench.floor PORT`."""
+"""The floor: what aiohttp and uvloop cost without us. `python -m bench.floor PORT` reads bodies, answers a constant."""
 
 from __future__ import annotations
 

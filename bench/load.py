@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import struct
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
@@ -51,9 +53,8 @@ async def run(url: str, requests: Sequence[bytes], *, connections: int = 32, cpu
         with packed.open("wb") as file:
             for one in requests:
                 file.write(_LENGTH.pack(len(one)) + one)
-        command = [sys.executable, "-m", "bench.load", url, str(packed), str(connections)]
-        if cpu is not None:
-            command = ["taskset", "-c", str(cpu), *command]
+        core = "" if cpu is None else str(cpu)
+        command = [sys.executable, "-m", "bench.load", url, str(packed), str(connections), core]
         process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
         out, _ = await process.communicate()
     if process.returncode:
@@ -66,7 +67,7 @@ class _Connection(asyncio.Protocol):
     """Sends the next request as soon as the one before is answered."""
 
     def __init__(self, requests: Iterator[bytes], statuses: dict[str, int], done: asyncio.Future[None]) -> None:
-        self._requests, self._statuses, self._done = requests, statuses, done
+        self._requests, self._statuses, self.done = requests, statuses, done
         self._buffer = b""
         self._transport: asyncio.WriteTransport | None = None
 
@@ -90,16 +91,20 @@ class _Connection(asyncio.Protocol):
         self._send()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self._done.done():
-            self._done.set_exception(exc or ConnectionError("the server closed a connection"))
+        if not self.done.done():
+            self.done.set_exception(exc or ConnectionError("the server closed a connection"))
 
     def _send(self) -> None:
         assert self._transport is not None
         one = next(self._requests, None)
         if one is not None:
             self._transport.write(one)
-        elif not self._done.done():
-            self._done.set_result(None)
+        elif not self.done.done():
+            self.done.set_result(None)
+
+
+def _as_is(connection: _Connection) -> _Connection:
+    return connection
 
 
 async def _post_all(url: str, requests: Sequence[bytes], connections: int) -> Answers:
@@ -109,11 +114,11 @@ async def _post_all(url: str, requests: Sequence[bytes], connections: int) -> An
     waiting, ends, transports = iter(requests), [], []
     start = time.perf_counter()
     for _ in range(connections):
-        done = loop.create_future()
+        connection = _Connection(waiting, statuses, done=loop.create_future())
         transport, _ = await loop.create_connection(
-            lambda done=done: _Connection(waiting, statuses, done), target.hostname, target.port
+            partial(_as_is, connection), target.hostname or "", target.port or 80
         )
-        ends.append(done)
+        ends.append(connection.done)
         transports.append(transport)
     await asyncio.gather(*ends)
     seconds = time.perf_counter() - start
@@ -132,8 +137,10 @@ def _unpack(packed: bytes) -> list[bytes]:
 
 
 def main() -> None:
-    """The load process: arguments are the server's URL, the file of requests and the number of connections."""
-    url, packed, connections = sys.argv[1], Path(sys.argv[2]).read_bytes(), int(sys.argv[3])
+    """The load process: arguments are the server's URL, the file of requests, the connections and the core or ""."""
+    url, packed, connections, core = sys.argv[1], Path(sys.argv[2]).read_bytes(), int(sys.argv[3]), sys.argv[4]
+    if core and (os.cpu_count() or 1) > int(core):
+        os.sched_setaffinity(0, {int(core)})
     answers = uvloop.run(_post_all(url, _unpack(packed), connections))
     print(json.dumps({"seconds": answers.seconds, "statuses": answers.statuses}))
 
