@@ -135,21 +135,6 @@ class UnableToTake(Exception):
     """The energy asked for cannot be had from this offer."""
 
 
-def check_order(offer: Offer, energy_wh: Series, *, now: datetime) -> None:
-    """Refuse an order this offer cannot serve at `now` (trading clock); raises UnableToTake with the reason."""
-    if not energy_wh.is_aligned(offer.offered_wh):
-        raise UnableToTake("the order's slots are not the offer's slots")
-    if min(energy_wh.values) < 0:
-        raise UnableToTake("energy is never negative")
-    if not offer.is_open(now):
-        raise UnableToTake("the offer is closed")
-    if not offer.order_wh_min <= energy_wh.total <= offer.order_wh_max:
-        raise UnableToTake(f"an order is {offer.order_wh_min} to {offer.order_wh_max} Wh")
-    for wanted, free in zip(energy_wh.values, offer.open_wh(now).values, strict=True):
-        if wanted > free:
-            raise UnableToTake("a slot is sold out or its gate is closed")
-
-
 def hold(offer: Offer, energy_wh: Series) -> Offer:
     """The offer with this energy held for an unexpired quote; raises UnableToTake when it is not free."""
     return _taken(offer, held=_plus(offer.held_wh, energy_wh))

@@ -204,11 +204,6 @@ def price_from_micro(price_micro_per_kwh: int) -> str:
     return _without_idle_zeros(decimal_text(price_micro_per_kwh, places=_PRICE_PLACES))
 
 
-def minor_from_amount(text: str, currency: str) -> int:
-    """Minor units from a decimal amount of the currency ("2.5" USD is 250); raises DecimalRefused."""
-    return whole_units(text, places=currency_exponent(currency))
-
-
 def amount_from_minor(amount_minor: int, currency: str) -> str:
     """An amount with the currency's own number of decimal places (250 USD is "2.50")."""
     return decimal_text(amount_minor, places=currency_exponent(currency))

@@ -33,34 +33,6 @@ def allocate(metered_wh: int, contracted: Mapping[str, int]) -> dict[str, int]:
     return shares
 
 
-def allocate_series(metered_wh: Series, contracted: Mapping[str, Series]) -> dict[str, Series]:
-    """Slot by slot, the part of one meter's readings each order gets, over that order's own slots.
-
-    The orders may cover different stretches, but on one grid and within the readings; raises ValueError when an
-    order's slots have no reading. All orders that share a slot of the meter must be given together.
-    """
-    shares: dict[str, list[int]] = {order_id: [0] * len(series.values) for order_id, series in contracted.items()}
-    offsets = {order_id: _offset(metered_wh, series) for order_id, series in contracted.items()}
-    for index, metered in enumerate(metered_wh.values):
-        in_slot = {
-            order_id: series.values[index - offsets[order_id]]
-            for order_id, series in contracted.items()
-            if 0 <= index - offsets[order_id] < len(series.values)
-        }
-        for order_id, wh in allocate(metered, in_slot).items():
-            shares[order_id][index - offsets[order_id]] = wh
-    return {order_id: series.with_values(tuple(shares[order_id])) for order_id, series in contracted.items()}
-
-
-def _offset(metered_wh: Series, series: Series) -> int:
-    offset, rest = divmod(int((series.start - metered_wh.start).total_seconds()), metered_wh.slot_s)
-    if series.slot_s != metered_wh.slot_s or rest:
-        raise ValueError("the order's slots are not the meter's slots")
-    if offset < 0 or offset + len(series.values) > len(metered_wh.values):
-        raise ValueError("the readings do not cover the order")
-    return offset
-
-
 def settle(order: Order, *, metered_wh: Series, now: datetime) -> SettlementResult:
     """The order's settlement, from the part of the meter's delivery allocated to it (`now`: trading clock).
 

@@ -67,33 +67,6 @@ def test_a_gate_closes_after_its_exact_second() -> None:
     assert not offer.is_open(last + SECOND)
 
 
-@pytest.mark.parametrize(
-    ("energy", "reason"),
-    [
-        (hours(1000), "not the offer's slots"),
-        (hours(0, 0, -5), "never negative"),
-        (hours(0, 0, 9), "an order is 10 to 4000 Wh"),
-        (hours(1000, 2000, 1001), "an order is 10 to 4000 Wh"),
-        (hours(0, 2001, 0), "sold out"),
-        (hours(1001, 0, 0), "sold out"),
-    ],
-)
-def test_an_order_the_offer_cannot_serve_is_refused_with_the_reason(energy: Any, reason: str) -> None:
-    with pytest.raises(UnableToTake, match=reason):
-        offers.check_order(an_offer(order_wh_min=10, order_wh_max=4000), energy, now=NOW)
-
-
-def test_an_order_behind_a_closed_gate_is_refused() -> None:
-    with pytest.raises(UnableToTake, match="gate is closed"):
-        offers.check_order(an_offer(), hours(1, 0, 0), now=SLOT_START)
-    with pytest.raises(UnableToTake, match="offer is closed"):
-        offers.check_order(an_offer(), hours(0, 0, 1), now=SLOT_START + timedelta(hours=2))
-
-
-def test_all_that_is_free_can_be_ordered() -> None:
-    offers.check_order(an_offer(), hours(1000, 2000, 3000), now=NOW)
-
-
 def test_energy_of_other_slots_is_never_taken() -> None:
     with pytest.raises(UnableToTake, match="not the offer's slots"):
         offers.hold(an_offer(), hours(1))

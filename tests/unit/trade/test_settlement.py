@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from tests.support.trade_cases import SLOT_START, an_order, energies, hours, prices_like, slot_wh
 from trade import settlement
-from trade.money import Series
 from trade.order import LineKind
 
 AFTER = SLOT_START + timedelta(hours=30)
@@ -61,40 +60,6 @@ def test_the_order_in_which_contracts_are_listed_does_not_matter(metered: int, c
     shuffled = list(contracted.items())
     rng.shuffle(shuffled)
     assert settlement.allocate(metered, dict(shuffled)) == settlement.allocate(metered, contracted)
-
-
-def test_orders_over_different_stretches_share_only_the_slots_they_have_in_common() -> None:
-    early, late = hours(100, 100), hours(100, 100, start=SLOT_START + timedelta(hours=1))
-    shares = settlement.allocate_series(hours(60, 100, 150), {"early": early, "late": late})
-    assert shares == {"early": hours(60, 50), "late": hours(50, 100, start=late.start)}
-
-
-def test_an_order_without_readings_for_all_its_slots_is_refused() -> None:
-    with pytest.raises(ValueError, match="do not cover"):
-        settlement.allocate_series(hours(60), {"a": hours(100, 100)})
-    with pytest.raises(ValueError, match="do not cover"):
-        settlement.allocate_series(hours(60, 60), {"a": hours(100, start=SLOT_START - timedelta(hours=1))})
-
-
-def test_an_order_on_another_grid_than_the_meter_is_refused() -> None:
-    for other in (Series(SLOT_START, 900, (1,)), hours(1, start=SLOT_START + timedelta(minutes=30))):
-        with pytest.raises(ValueError, match="not the meter's slots"):
-            settlement.allocate_series(hours(60, 60), {"a": other})
-
-
-@given(st.data())
-def test_a_meter_never_delivers_the_same_watt_hour_twice(data: st.DataObject) -> None:
-    metered = data.draw(energies(6))
-    orders: dict[str, Series] = {}
-    for name in data.draw(st.lists(st.sampled_from("abcd"), max_size=4, unique=True)):
-        first = data.draw(st.integers(0, 5))
-        values = data.draw(st.lists(slot_wh, min_size=1, max_size=6 - first))
-        orders[name] = hours(*values, start=SLOT_START + timedelta(hours=first))
-    shares = settlement.allocate_series(metered, orders)
-    for slot, reading in metered.items():
-        inside = [wh for share in shares.values() for at, wh in share.items() if at == slot]
-        owed = [wh for series in orders.values() for at, wh in series.items() if at == slot]
-        assert sum(inside) == min(reading, sum(owed))
 
 
 def test_readings_over_other_slots_than_the_contract_are_refused() -> None:
