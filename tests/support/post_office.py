@@ -1,4 +1,4 @@
-"""A node's post office for tests: real sockets, a real database, a directory filled by hand, letters signed for real."""
+"""A node's post office for tests: real sockets and database, a directory filled by hand, letters signed for real."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Office:
     bap: Party
     bpp: Party
 
-    def request_context(self, action: str, **changes: Any) -> dict[str, Any]:
+    def request_context(self, action: str, /, **changes: Any) -> dict[str, Any]:
         """The context of a letter between our BAP and our BPP, with fresh ids unless `changes` says otherwise."""
         context = envelope.request_context(
             action=action,
@@ -124,7 +124,7 @@ class Office:
         )
         return {name: value for name, value in (context | changes).items() if value is not None}
 
-    def letter(self, action: str = "status", message: Any = None, **changes: Any) -> bytes:
+    def letter(self, action: str = "status", message: Any = None, /, **changes: Any) -> bytes:
         """A letter; its message is the least that the action's schema accepts."""
         document = {"context": self.request_context(action, **changes), "message": message or MESSAGES[action]}
         return orjson.dumps(document)
@@ -177,6 +177,8 @@ async def office(
     database: Any = None,
     clock: AdjustableClock | None = None,
     transport: Any = None,
+    inbox_rows: type[InboxRows] = InboxRows,
+    outbox_rows: type[OutboxRows] = OutboxRows,
     **settings: Any,
 ) -> AsyncIterator[Office]:
     """Run a node. Its handlers note what they are given, after calling `handler` if there is one."""
@@ -197,9 +199,7 @@ async def office(
 
         return {action.name: handle for action in received_by(role)}
 
-    async def on_undelivered(
-        node: Node, uow: Any, letter: Outgoing, outcome: dict[str, Any], certain: bool
-    ) -> None:
+    async def on_undelivered(node: Node, uow: Any, letter: Outgoing, outcome: dict[str, Any], certain: bool) -> None:
         undelivered.append((letter, outcome, certain))
 
     values = {
@@ -215,7 +215,7 @@ async def office(
     given = Settings(**(values | settings))
     clock = clock or AdjustableClock()
     database = database or Database(database_url, pool_max=4)
-    stores = Stores(database, InboxRows(database), OutboxRows(database), None, ClockRows(database))
+    stores = Stores(database, inbox_rows(database), outbox_rows(database), None, ClockRows(database))
     app = build_app(
         given,
         role=role,
@@ -242,8 +242,6 @@ async def office(
     await server.start_server(auto_decompress=False)
     try:
         async with aiohttp.ClientSession(auto_decompress=False) as client:
-            yield Office(
-                url, node, app, client, directory, clock, processed, undelivered, bap, bpp
-            )
+            yield Office(url, node, app, client, directory, clock, processed, undelivered, bap, bpp)
     finally:
         await server.close()
