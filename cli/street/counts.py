@@ -74,4 +74,4 @@ async def _disagreements_of(stage: Stage, home: HomeFigures) -> list[str]:
 
 def _amount(balance: Mapping[str, Any]) -> int:
     """A provider's balance in the street's currency."""
-    return sum(entry["amount_minor"] for entry in balance["items"] if entry["currency"] == fontana.CURRENCY)
+    return sum(entry["balance_minor"] for entry in balance["items"] if entry["currency"] == fontana.CURRENCY)
