@@ -9,11 +9,11 @@ settle    the meter's readings are shared out among all contracts on it, and eac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from bpp import refusals, seller
+from bpp import refusals, serving
 from bpp.refusals import UnableToCancel, UnableToCurtail, UnableToUpdate
 from bpp.seller import Decision, Moment
 from energy_catalog import offers
@@ -73,7 +73,7 @@ def update(
             refusals.UPDATE_IMPOSSIBLE,
             f"Order {order.wire_order_id!r} is {order.state}; only a contract that is not yet delivered can change.",
         )
-    seller.check_gate(
+    serving.check_gate(
         offer,
         order.contracted_wh,
         now_trading=at.trading,
@@ -81,8 +81,8 @@ def update(
         code=refusals.UPDATE_IMPOSSIBLE,
     )
     new_wh = _updated(order, offer, requested_wh=requested_wh, energy_wh=energy_wh, at=at)
-    seller.check_gate(offer, new_wh, now_trading=at.trading, refusal=UnableToUpdate, code=refusals.UPDATE_IMPOSSIBLE)
-    seller.check_size(offer, new_wh, UnableToUpdate)
+    serving.check_gate(offer, new_wh, now_trading=at.trading, refusal=UnableToUpdate, code=refusals.UPDATE_IMPOSSIBLE)
+    serving.check_size(offer, new_wh, UnableToUpdate)
     _check_added(order, offer, new_wh, at)
     grid = offer.offered_wh
     changed = replace(
@@ -90,7 +90,9 @@ def update(
         contracted_wh=new_wh,
         quote=_requote(order, new_wh, at=at, quote_id=quote_id),
     )
-    exchanged = offers.exchange(offer, old_wh=seller.onto(grid, order.contracted_wh), new_wh=seller.onto(grid, new_wh))
+    exchanged = offers.exchange(
+        offer, old_wh=serving.onto(grid, order.contracted_wh), new_wh=serving.onto(grid, new_wh)
+    )
     return Decision(changed, exchanged)
 
 
@@ -124,7 +126,7 @@ def cancel(order: Order, offer: Offer, *, reason_id: str, at: Moment, quote_id: 
         quote=_fee_quote(order, fee, quote_id=quote_id),
     )
     grid = offer.offered_wh
-    contracted = seller.onto(grid, order.contracted_wh)
+    contracted = serving.onto(grid, order.contracted_wh)
     freed = offers.exchange(offer, old_wh=contracted, new_wh=Series.flat(grid, 0))
     return Cancellation(cancelled, freed, fee, tuple(ledger.seller_cancel(order, fee, at=at.trading)))
 
@@ -146,12 +148,12 @@ def curtail(order: Order, offer: Offer, *, new_wh: Series, at: Moment, quote_id:
         if not 0 <= new <= old:
             raise UnableToCurtail(
                 refusals.UPDATE_INCONSISTENT,
-                f"Curtailing takes back: the slot from {seller.instant(slot.start)} has {old} Wh; send 0 to {old}.",
+                f"Curtailing takes back: the slot from {serving.instant(slot.start)} has {old} Wh; send 0 to {old}.",
             )
         if new != old and slot.start <= at.trading:
             raise UnableToCurtail(
                 refusals.UPDATE_IMPOSSIBLE,
-                f"The slot from {seller.instant(slot.start)} has begun; leave its {old} Wh as they are.",
+                f"The slot from {serving.instant(slot.start)} has begun; leave its {old} Wh as they are.",
             )
     if new_wh == order.contracted_wh or not new_wh.total:
         raise UnableToCurtail(
@@ -190,7 +192,7 @@ def start(order: Order, *, now_wall: datetime) -> Order:
     return advance(order, OrderEvent.DELIVERY_STARTED, now=now_wall)
 
 
-def settle_meter(orders: Sequence[Order], *, metered_wh: Series, due: Sequence[str], at: Moment) -> list[Settled]:
+def settle_meter(orders: Sequence[Order], *, metered_wh: Series, due: Collection[str], at: Moment) -> list[Settled]:
     """Settle the orders named in `due`, each on its share of the meter's readings.
 
     `orders` are all that have or had a claim on these slots: what was settled before keeps its share, and the rest of
@@ -203,16 +205,17 @@ def settle_meter(orders: Sequence[Order], *, metered_wh: Series, due: Sequence[s
         if order.order_id not in due:
             continue
         running = order if order.state is OrderState.DELIVERING else start(order, now_wall=at.wall)
-        allocated = seller.slots_of(shares[order.order_id], order.contracted_wh)
+        own = order.contracted_wh
+        allocated = own.with_values(_within(own, shares[order.order_id]))
         result = settlement.settle(running, metered_wh=allocated, now=at.trading)
         done = replace(advance(running, OrderEvent.SETTLED, now=at.wall), settlement=result)
         settled.append(Settled(done, tuple(ledger.seller_settle(done, result, at=at.trading))))
     return settled
 
 
-def shares_so_far(orders: Sequence[Order], *, metered_wh: Series, order_id: str) -> Series:
-    """What one order would get of the readings there are: for tracking, before it is settled."""
-    return _shares(orders, metered_wh)[order_id]
+def share_of(order: Order, orders: Sequence[Order], *, metered_wh: Series) -> Series:
+    """What one contract would get of the readings there are, over its own slots: for tracking, before it is settled."""
+    return order.contracted_wh.with_values(_within(order.contracted_wh, _shares(orders, metered_wh)[order.order_id]))
 
 
 def _shares(orders: Sequence[Order], metered_wh: Series) -> dict[str, Series]:
@@ -250,7 +253,7 @@ def _updated(order: Order, offer: Offer, *, requested_wh: Series | None, energy_
             refusals.UPDATE_INCONSISTENT, "The update does not say how much energy is wanted; send it for every slot."
         )
     own = order.contracted_wh
-    free = seller.slots_of(offer.open_wh(at.trading), own)
+    free = serving.slots_of(offer.open_wh(at.trading), own)
     room = own.with_values(tuple(a + b for a, b in zip(own.values, free.values, strict=True)))
     try:
         return pricing.spread_request(room, energy_wh)
@@ -264,23 +267,23 @@ def _updated(order: Order, offer: Offer, *, requested_wh: Series | None, energy_
 def _check_added(order: Order, offer: Offer, new_wh: Series, at: Moment) -> None:
     """Refuse energy added where none is free, or where the price has moved since the contract."""
     own = order.contracted_wh
-    free = seller.slots_of(offer.available_wh, own)
-    price = seller.slots_of(offer.price_micro_per_kwh, own)
+    free = serving.slots_of(offer.available_wh, own)
+    price = serving.slots_of(offer.price_micro_per_kwh, own)
     for index, (slot, wanted) in enumerate(new_wh.items()):
         added = wanted - own.values[index]
         if added <= 0:
             continue
-        seller.check_on_sale(offer, now_trading=at.trading, refusal=UnableToUpdate)
+        serving.check_on_sale(offer, now_trading=at.trading, refusal=UnableToUpdate)
         if added > free.values[index]:
             raise UnableToUpdate(
                 refusals.QUANTITY_UNAVAILABLE,
-                f"{kwh_from_wh(added)} kWh more were asked for in the slot from {seller.instant(slot.start)} and"
+                f"{kwh_from_wh(added)} kWh more were asked for in the slot from {serving.instant(slot.start)} and"
                 f" {kwh_from_wh(free.values[index])} kWh are free; ask for less.",
             )
         if price.values[index] != order.price_micro_per_kwh.values[index]:
             raise UnableToUpdate(
                 refusals.QUOTE_UNAVAILABLE,
-                f"The price of the slot from {seller.instant(slot.start)} has changed since the contract; order the"
+                f"The price of the slot from {serving.instant(slot.start)} has changed since the contract; order the"
                 " additional energy separately.",
             )
 
@@ -288,7 +291,7 @@ def _check_added(order: Order, offer: Offer, new_wh: Series, at: Moment) -> None
 def _taken_back(offer: Offer, old_wh: Series, new_wh: Series) -> Offer:
     """The offer after the provider withdrew part of a contract: sold and offered shrink alike."""
     grid = offer.offered_wh
-    old, new = seller.onto(grid, old_wh), seller.onto(grid, new_wh)
+    old, new = serving.onto(grid, old_wh), serving.onto(grid, new_wh)
     less = offers.exchange(offer, old_wh=old, new_wh=new)
     remaining = tuple(o - (a - b) for o, a, b in zip(grid.values, old.values, new.values, strict=True))
     return replace(less, offered_wh=grid.with_values(remaining))
@@ -317,8 +320,8 @@ def _fee_quote(order: Order, fee: QuoteLine | None, *, quote_id: str) -> Quote |
 def _without_leading_zeros(order: Order) -> Order:
     """The order as beginning at its first slot with energy: notice counts from there."""
     own = order.contracted_wh
-    skipped = int((seller.first_energy(own) - own.start).total_seconds()) // own.slot_s
-    begin = seller.first_energy(own)
+    skipped = int((serving.first_energy(own) - own.start).total_seconds()) // own.slot_s
+    begin = serving.first_energy(own)
     return replace(
         order,
         contracted_wh=Series(begin, own.slot_s, own.values[skipped:]),
@@ -327,4 +330,4 @@ def _without_leading_zeros(order: Order) -> Order:
 
 
 def _slots(series: Series) -> str:
-    return f"{len(series.values)} slots of {series.slot_s} s from {seller.instant(series.start)}"
+    return f"{len(series.values)} slots of {series.slot_s} s from {serving.instant(series.start)}"

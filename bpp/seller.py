@@ -12,14 +12,14 @@ refusal with a code and a sentence otherwise; nothing here does I/O or knows how
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from bpp import refusals
+from bpp import refusals, serving
 from bpp.refusals import UnableTo, UnableToConfirm, UnableToHold, UnableToQuote
 from energy_catalog import offers
-from energy_catalog.offers import Offer, OfferState, Provider
+from energy_catalog.offers import Offer, Provider
 from trade import pricing
-from trade.money import Series, kwh_from_wh
+from trade.money import Money, Series, Slot, amount_from_minor, kwh_from_wh
 from trade.order import Customer, Order, OrderEvent, OrderState, Side, advance
 
 
@@ -41,13 +41,22 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What is asked for: a series over delivery slots, or one quantity that the seller spreads over free slots."""
+    """What is asked for: a series over delivery slots, or one quantity that the seller spreads over free slots.
+
+    A window narrows where a single quantity may be spread; a series says for itself when it wants energy.
+    """
 
     provider_id: str
     offer_id: str
     energy_wh: int | None = None
     requested_wh: Series | None = None
+    window_start: datetime | None = None
+    window_end: datetime | None = None
+    fulfillment_id: str = ""
     customer: Customer | None = None
+    #: The id the buyer proposes for the contract, and the total it believes it pays (minor units, currency).
+    order_id: str = ""
+    quote_total: Money | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +99,11 @@ def quote(
             f"Provider {demand.provider_id!r} has no item {demand.offer_id!r}; search again for what it sells now.",
         )
     energy_wh = _demanded(demand, offer, at, refusal)
-    check_size(offer, energy_wh, refusal)
-    check_on_sale(offer, now_trading=at.trading, refusal=refusal)
-    check_gate(offer, energy_wh, now_trading=at.trading, refusal=refusal)
-    check_free(offer, energy_wh, refusal)
-    price = slots_of(offer.price_micro_per_kwh, energy_wh)
+    serving.check_size(offer, energy_wh, refusal)
+    serving.check_on_sale(offer, now_trading=at.trading, refusal=refusal)
+    serving.check_gate(offer, energy_wh, now_trading=at.trading, refusal=refusal)
+    serving.check_free(offer, energy_wh, refusal)
+    price = serving.slots_of(offer.price_micro_per_kwh, energy_wh)
     return Order(
         order_id=ids.order_id,
         side=Side.SELLER,
@@ -111,6 +120,7 @@ def quote(
         meter_id=offer.meter_id,
         provider_name=provider.name,
         source=offer.source.value,
+        fulfillment_id=demand.fulfillment_id or "1",
         fulfillment_type=offer.fulfillment_type,
         wheeling_micro_per_kwh=offer.wheeling_micro_per_kwh,
         quote=pricing.quote(
@@ -145,12 +155,20 @@ def hold(
     free, and it is replaced (its id stays). Once it was confirmed nothing more can be ordered in its session.
     """
     check_replaceable(earlier)
+    if demand.customer is None:
+        raise UnableToHold(refusals.INVALID_REQUEST, "Say who is billed: order.billing with a name.")
     free = without_hold(offer, earlier)
     order = quote(demand, offer=free, provider=provider, session=session, at=at, ids=ids, refusal=UnableToHold)
     assert free is not None  # noqa: S101 - quote() refuses when there is no offer
     if earlier is not None:
-        order = replace(order, order_id=earlier.order_id, created_at=earlier.created_at)
-    return Decision(order, offers.hold(free, onto(free.offered_wh, order.contracted_wh)))
+        order = replace(
+            order,
+            order_id=earlier.order_id,
+            tracking_token=earlier.tracking_token,
+            payment_id=earlier.payment_id,
+            created_at=earlier.created_at,
+        )
+    return Decision(order, offers.hold(free, serving.onto(free.offered_wh, order.contracted_wh)))
 
 
 def check_replaceable(earlier: Order | None) -> None:
@@ -165,9 +183,31 @@ def check_replaceable(earlier: Order | None) -> None:
 
 def without_hold(offer: Offer | None, earlier: Order | None) -> Offer | None:
     """The offer as if the session's earlier quote held nothing of it."""
-    if offer is None or earlier is None or not _holds(earlier) or earlier.offer_id != offer.offer_id:
+    if offer is None or earlier is None or earlier.offer_id != offer.offer_id:
         return offer
-    return offers.unhold(offer, onto(offer.offered_wh, earlier.contracted_wh))
+    return released(offer, earlier)
+
+
+def released(offer: Offer, earlier: Order) -> Offer:
+    """An offer that a session no longer wants, without what the session's quote held of it."""
+    if earlier.state is not OrderState.INITIALISED:
+        return offer
+    return offers.unhold(offer, serving.onto(offer.offered_wh, earlier.contracted_wh))
+
+
+def check_stands(order: Order | None, *, now_wall: datetime) -> Order:
+    """The session's order, once it is sure that its quote can still be confirmed; raises UnableToConfirm."""
+    if order is None or order.quote is None or order.state is not OrderState.INITIALISED:
+        raise UnableToConfirm(
+            refusals.QUOTE_UNAVAILABLE,
+            "No quote of this session stands: it expired, or init was never sent; send init for a fresh quote.",
+        )
+    if order.quote.expires_at <= now_wall:
+        raise UnableToConfirm(
+            refusals.QUOTE_UNAVAILABLE,
+            f"The quote expired at {serving.instant(order.quote.expires_at)}; send init for a fresh quote.",
+        )
+    return order
 
 
 def confirm(
@@ -176,32 +216,22 @@ def confirm(
     offer: Offer,
     demand: Demand,
     wire_order_id: str,
-    quoted_minor: int | None,
     at: Moment,
 ) -> Decision:
     """The contract: held energy becomes sold, at the price and for the energy that was quoted.
 
-    `wire_order_id` is the id the contract shall have; `quoted_minor` and the demand's energy are what the buyer
-    believes it accepts, and each is compared when the buyer states it. Raises UnableToConfirm.
+    `wire_order_id` is the id the contract shall have; the demand's total and energy are what the buyer believes it
+    accepts, and each is compared when the buyer states it. Raises UnableToConfirm.
     """
-    if order is None or order.quote is None or order.state is not OrderState.INITIALISED:
-        raise UnableToConfirm(
-            refusals.QUOTE_UNAVAILABLE,
-            "No quote of this session stands: it expired, or init was never sent; send init for a fresh quote.",
-        )
-    if order.quote.expires_at <= at.wall:
-        raise UnableToConfirm(
-            refusals.QUOTE_UNAVAILABLE,
-            f"The quote expired at {instant(order.quote.expires_at)}; send init for a fresh quote.",
-        )
-    _check_claims(order, offer, demand, quoted_minor)
-    check_gate(offer, order.contracted_wh, now_trading=at.trading, refusal=UnableToConfirm)
+    order = check_stands(order, now_wall=at.wall)
+    _check_claims(order, offer, demand)
+    serving.check_gate(offer, order.contracted_wh, now_trading=at.trading, refusal=UnableToConfirm)
     active = replace(
         advance(order, OrderEvent.CONFIRMED, now=at.wall),
         wire_order_id=wire_order_id,
         customer=demand.customer or order.customer,
     )
-    return Decision(active, offers.sell(offer, onto(offer.offered_wh, order.contracted_wh)))
+    return Decision(active, offers.sell(offer, serving.onto(offer.offered_wh, order.contracted_wh)))
 
 
 def is_repeat(order: Order | None, wire_order_id: str) -> bool:
@@ -228,66 +258,21 @@ def is_repeat(order: Order | None, wire_order_id: str) -> bool:
 def expire(order: Order, offer: Offer, *, now_wall: datetime) -> Decision:
     """A quote that ran out: the order ends and its energy is free again."""
     expired = advance(order, OrderEvent.QUOTE_EXPIRED, now=now_wall)
-    return Decision(expired, offers.unhold(offer, onto(offer.offered_wh, order.contracted_wh)))
-
-
-# --- What an offer can serve ---------------------------------------------------------------------------------------
-
-
-def check_on_sale(offer: Offer, *, now_trading: datetime, refusal: type[UnableTo]) -> None:
-    """Refuse when the offer is withdrawn or outside its validity (trading clock)."""
-    if offer.state is not OfferState.PUBLISHED or not offer.valid_from <= now_trading < offer.valid_until:
-        raise refusal(refusals.ITEM_NOT_FOUND, f"Item {offer.offer_id!r} is not on sale now; search again for what is.")
-
-
-def check_gate(
-    offer: Offer,
-    energy_wh: Series,
-    *,
-    now_trading: datetime,
-    refusal: type[UnableTo],
-    code: str = refusals.FULFILLMENT_UNAVAILABLE,
-) -> None:
-    """Refuse when the gate of the first slot that holds energy is closed (trading clock); to the second is in time."""
-    first = first_energy(energy_wh)
-    gate = first - timedelta(seconds=offer.gate_closure_s)
-    if now_trading > gate:
-        raise refusal(
-            code,
-            f"Energy from {instant(first)} could be ordered or changed until {instant(gate)}; choose a later slot.",
-        )
-
-
-def first_energy(energy_wh: Series) -> datetime:
-    """Start of the first slot that holds energy; of the series when none does."""
-    return next((slot.start for slot, wh in energy_wh.items() if wh), energy_wh.start)
-
-
-def slots_of(whole: Series, part: Series) -> Series:
-    """The values of `whole` over the slots of `part`, which lie within it."""
-    offset = int((part.start - whole.start).total_seconds()) // whole.slot_s
-    return part.with_values(whole.values[offset : offset + len(part.values)])
-
-
-def onto(whole: Series, part: Series) -> Series:
-    """`part` over the slots of `whole`, zero where it has no slot; raises ValueError when the slots differ."""
-    offset, rest = divmod(int((part.start - whole.start).total_seconds()), whole.slot_s)
-    after = len(whole.values) - offset - len(part.values)
-    if part.slot_s != whole.slot_s or rest or offset < 0 or after < 0:
-        raise ValueError("the slots of one series are not among those of the other")
-    return whole.with_values((0,) * offset + part.values + (0,) * after)
+    return Decision(expired, offers.unhold(offer, serving.onto(offer.offered_wh, order.contracted_wh)))
 
 
 def _demanded(demand: Demand, offer: Offer, at: Moment, refusal: type[UnableTo]) -> Series:
     if demand.requested_wh is not None:
-        return requested(demand.requested_wh, offer, refusal)
+        return serving.requested(demand.requested_wh, offer, refusal)
     if demand.energy_wh is None:
         raise refusal(
             refusals.INVALID_REQUEST,
             "Say how much energy is wanted: items[0].quantity.selected.measure in kWh, or an ENERGY_SERIES tag group.",
         )
+    free = offer.open_wh(at.trading)
+    free = free.with_values(tuple(wh if _is_within(demand, slot) else 0 for slot, wh in free.items()))
     try:
-        return pricing.spread_request(offer.open_wh(at.trading), demand.energy_wh)
+        return pricing.spread_request(free, demand.energy_wh)
     except pricing.NotEnoughEnergy as short:
         raise refusal(
             refusals.QUANTITY_UNAVAILABLE,
@@ -296,44 +281,12 @@ def _demanded(demand: Demand, offer: Offer, at: Moment, refusal: type[UnableTo])
         ) from short
 
 
-def requested(series: Series, offer: Offer, refusal: type[UnableTo]) -> Series:
-    """The series asked for, once it is sure that its slots are the offer's; raises `refusal` otherwise."""
-    try:
-        onto(offer.offered_wh, series)
-    except ValueError:
-        raise refusal(
-            refusals.FULFILLMENT_UNAVAILABLE,
-            f"Item {offer.offer_id!r} has slots of {offer.offered_wh.slot_s} s from {instant(offer.offered_wh.start)}"
-            f" to {instant(offer.offered_wh.end)}; ask for energy in these slots.",
-        ) from None
-    if min(series.values) < 0:
-        raise refusal(refusals.INVALID_REQUEST, "Energy is never negative; ask for 0 Wh or more in every slot.")
-    return series
+def _is_within(demand: Demand, slot: Slot) -> bool:
+    after_start = demand.window_start is None or slot.start >= demand.window_start
+    return after_start and (demand.window_end is None or slot.end <= demand.window_end)
 
 
-def check_size(offer: Offer, energy_wh: Series, refusal: type[UnableTo]) -> None:
-    """Refuse an order below the offer's least or above its most."""
-    if not offer.order_wh_min <= energy_wh.total <= offer.order_wh_max:
-        raise refusal(
-            refusals.QUANTITY_UNAVAILABLE,
-            f"An order of {kwh_from_wh(energy_wh.total)} kWh was asked for; order {kwh_from_wh(offer.order_wh_min)}"
-            f" to {kwh_from_wh(offer.order_wh_max)} kWh.",
-        )
-
-
-def check_free(offer: Offer, energy_wh: Series, refusal: type[UnableTo]) -> None:
-    """Refuse energy that is held or sold already, naming the first slot where it is."""
-    free = slots_of(offer.available_wh, energy_wh)
-    for (slot, wanted_wh), free_wh in zip(energy_wh.items(), free.values, strict=True):
-        if wanted_wh > free_wh:
-            raise refusal(
-                refusals.QUANTITY_UNAVAILABLE,
-                f"{kwh_from_wh(wanted_wh)} kWh were asked for in the slot from {instant(slot.start)} and"
-                f" {kwh_from_wh(free_wh)} kWh are free; ask for less, or search again.",
-            )
-
-
-def _check_claims(order: Order, offer: Offer, demand: Demand, quoted_minor: int | None) -> None:
+def _check_claims(order: Order, offer: Offer, demand: Demand) -> None:
     """Refuse a confirm that accepts something else than was quoted."""
     assert order.quote is not None  # noqa: S101 - the caller has looked
     if (demand.offer_id, demand.provider_id) != (order.offer_id, order.provider_id):
@@ -341,15 +294,16 @@ def _check_claims(order: Order, offer: Offer, demand: Demand, quoted_minor: int 
             refusals.QUOTE_UNAVAILABLE,
             f"The quote is for item {order.offer_id!r}, not for {demand.offer_id!r}; send init for that one.",
         )
-    if quoted_minor is not None and quoted_minor != order.quote.total_minor:
+    total = Money(order.quote.total_minor, order.currency)
+    if demand.quote_total not in (None, total):
         raise UnableToConfirm(
             refusals.QUOTE_UNAVAILABLE,
-            f"The quote is over {order.quote.total_minor} minor units of {order.currency}, not {quoted_minor}; confirm"
-            " what on_init quoted, or send init for a fresh quote.",
+            f"The quote is over {_amount(total)}, not over what this confirms; confirm what on_init quoted, or send"
+            " init for a fresh quote.",
         )
     if demand.requested_wh is not None:
-        wanted = requested(demand.requested_wh, offer, UnableToConfirm)
-        same_energy = onto(offer.offered_wh, wanted) == onto(offer.offered_wh, order.contracted_wh)
+        wanted = serving.requested(demand.requested_wh, offer, UnableToConfirm)
+        same_energy = serving.onto(offer.offered_wh, wanted) == serving.onto(offer.offered_wh, order.contracted_wh)
     else:
         same_energy = demand.energy_wh in (None, order.contracted_wh.total)
     if not same_energy:
@@ -359,10 +313,5 @@ def _check_claims(order: Order, offer: Offer, demand: Demand, quoted_minor: int 
         )
 
 
-def _holds(order: Order) -> bool:
-    return order.state is OrderState.INITIALISED
-
-
-def instant(moment: datetime) -> str:
-    """An instant as sentences show it."""
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+def _amount(money: Money) -> str:
+    return f"{amount_from_minor(money.amount_minor, money.currency)} {money.currency}"

@@ -184,8 +184,10 @@ async def list_for(
 async def has_other_slots(uow: UnitOfWork, *, meter_id: str, series: Series) -> bool:
     """True when the meter already has an offer over part of this time whose slots begin or end elsewhere.
 
-    One meter's energy is shared out slot by slot, so everything sold from it must use the same slots.
+    One meter's energy is shared out slot by slot, so everything sold from it must use the same slots. One question
+    per meter at a time, until the unit of work ends.
     """
+    await uow.connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('slots ' || $1, 0))", meter_id)
     row = await uow.connection.fetchrow(
         "SELECT 1 FROM offers WHERE meter_id = $1 AND starts_at < $3 AND ends_at > $2 AND starts_at > $4"
         " AND (slot_s <> $5 OR mod(extract(epoch FROM starts_at - $2)::bigint, $5) <> 0) LIMIT 1",

@@ -46,6 +46,13 @@ _UPDATE = (
     f"UPDATE orders SET {', '.join(f'{name} = ${n + 2}' for n, name in enumerate(_COLUMNS[1:]))}"  # noqa: S608
     " WHERE order_id = $1"
 )
+#: A seller's contract `o` whose slots are over at $1 and all measured (a correction is no second measurement).
+_MEASURED = (
+    "o.side = 'SELLER' AND o.state IN ('ACTIVE', 'DELIVERING') AND o.delivery_end <= $1"
+    " AND (SELECT coalesce(sum(r.slot_s), 0) FROM readings r WHERE r.meter_id = o.meter_id AND r.flow = 'EXPORT'"
+    "      AND r.version = 1 AND r.starts_at >= o.delivery_start AND r.starts_at < o.delivery_end)"
+    "     >= extract(epoch FROM o.delivery_end - o.delivery_start)"
+)
 
 
 class OrderExists(Exception):
@@ -106,6 +113,18 @@ async def lock_session(
             provider_id,
         )
     )
+
+
+async def get_session(uow: UnitOfWork, *, side: Side, counterparty_id: str, transaction_id: str) -> list[Order]:
+    """The orders of one session with all its providers, oldest first, unlocked."""
+    rows = await uow.connection.fetch(
+        "SELECT document FROM orders WHERE side = $1 AND counterparty_id = $2 AND transaction_id = $3"
+        " ORDER BY created_at, order_id",
+        side,
+        counterparty_id,
+        transaction_id,
+    )
+    return _orders(rows)
 
 
 async def is_wire_id_taken(
@@ -195,19 +214,16 @@ async def to_start(uow: UnitOfWork, now_trading: datetime, limit: int) -> list[O
     return _orders(rows)
 
 
-async def to_settle(uow: UnitOfWork, now_trading: datetime, limit: int) -> list[str]:
-    """Meters with an order whose slots are over and all measured; the caller settles one meter at a time.
+async def to_settle(uow: UnitOfWork, now_trading: datetime, *, after: str = "", limit: int) -> list[str]:
+    """Meters, in order of id from `after` on, with an order whose slots are over and all measured.
 
     An order whose readings are late is simply not due yet, and does not keep the others waiting.
     """
     rows = await uow.connection.fetch(
-        "SELECT o.meter_id, min(o.delivery_end) AS since FROM orders o"
-        " WHERE o.side = 'SELLER' AND o.state IN ('ACTIVE', 'DELIVERING') AND o.delivery_end <= $1"
-        " AND (SELECT coalesce(sum(r.slot_s), 0) FROM readings r WHERE r.meter_id = o.meter_id AND r.flow = 'EXPORT'"
-        "      AND r.version = 1 AND r.starts_at >= o.delivery_start AND r.starts_at < o.delivery_end)"
-        "     >= extract(epoch FROM o.delivery_end - o.delivery_start)"
-        " GROUP BY o.meter_id ORDER BY since LIMIT $2",
+        f"SELECT DISTINCT o.meter_id FROM orders o WHERE {_MEASURED} AND o.meter_id > $2"  # noqa: S608
+        " ORDER BY o.meter_id LIMIT $3",
         now_trading,
+        after,
         limit,
     )
     return [row["meter_id"] for row in rows]
@@ -223,10 +239,22 @@ async def claim_meter(uow: UnitOfWork, meter_id: str) -> bool:
     )
 
 
+async def measured_on_meter(uow: UnitOfWork, meter_id: str, now_trading: datetime, limit: int) -> list[Order]:
+    """Contracts on a meter that are over, measured and not settled, locked, the earliest first."""
+    rows = await uow.connection.fetch(
+        f"SELECT document FROM orders o WHERE {_MEASURED} AND o.meter_id = $2"  # noqa: S608
+        " ORDER BY delivery_end, order_id LIMIT $3 FOR UPDATE",
+        now_trading,
+        meter_id,
+        limit,
+    )
+    return _orders(rows)
+
+
 async def on_meter(
     uow: UnitOfWork, meter_id: str, start: datetime | None = None, end: datetime | None = None
 ) -> list[Order]:
-    """Every order that has or had a claim on the meter's energy between two instants, locked, in order of id.
+    """Every order that has or had a claim on the meter's energy between two instants, in order of id, unlocked.
 
     Those are contracts in delivery and settled ones. None for an instant means no bound on that side.
     """
@@ -234,7 +262,7 @@ async def on_meter(
         "SELECT document FROM orders WHERE meter_id = $1 AND side = 'SELLER'"
         " AND state IN ('ACTIVE', 'DELIVERING', 'COMPLETED')"
         " AND ($2::timestamptz IS NULL OR delivery_end > $2) AND ($3::timestamptz IS NULL OR delivery_start < $3)"
-        " ORDER BY order_id FOR UPDATE",
+        " ORDER BY order_id",
         meter_id,
         start,
         end,

@@ -6,7 +6,7 @@ Its `rating` is the mean of the newest Provider rating of each buyer's node, one
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypedDict, cast
@@ -91,6 +91,12 @@ async def get(uow: UnitOfWork, provider_id: str) -> StoredProvider | None:
     """The provider with this id."""
     row = await uow.connection.fetchrow(f"{_SELECT} WHERE p.provider_id = $1", provider_id)
     return None if row is None else _provider(row)
+
+
+async def of_ids(uow: UnitOfWork, provider_ids: Iterable[str]) -> list[StoredProvider]:
+    """The providers with these ids, as far as there are any."""
+    rows = await uow.connection.fetch(f"{_SELECT} WHERE p.provider_id = ANY($1)", list(provider_ids))
+    return [_provider(row) for row in rows]
 
 
 async def of_meter(uow: UnitOfWork, meter_id: str) -> StoredProvider | None:

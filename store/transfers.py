@@ -158,16 +158,6 @@ async def statement(uow: UnitOfWork, account: str, *, after: str | None = None, 
     return [_transfer(row) for row in rows]
 
 
-async def of_order(uow: UnitOfWork, order_id: str) -> list[Transfer]:
-    """The transfers of one order, in the order they were posted."""
-    rows = await uow.connection.fetch(
-        "SELECT transfer_id, debit, credit, amount_minor, currency, order_id, memo, at FROM ledger_transfers"
-        " WHERE order_id = $1 ORDER BY seq",
-        order_id,
-    )
-    return [_transfer(row) for row in rows]
-
-
 async def proof(uow: UnitOfWork) -> LedgerProof:
     """Add up every transfer anew and compare with the balances kept. Reads the whole ledger."""
     rows = await uow.connection.fetch(_PROOF)

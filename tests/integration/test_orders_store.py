@@ -160,7 +160,7 @@ async def test_a_meter_is_settled_once_every_slot_with_energy_is_over_and_measur
 
     async def due(at: datetime) -> list[str]:
         async with database.unit_of_work() as uow:
-            return await orders.to_settle(uow, at, 9)
+            return await orders.to_settle(uow, at, limit=9)
 
     async def measure(*values: Reading) -> None:
         async with database.unit_of_work() as uow:
@@ -177,6 +177,9 @@ async def test_a_meter_is_settled_once_every_slot_with_energy_is_over_and_measur
     await measure(quarters[3])
     assert await due(over) == ["meter-7"]
     assert await due(over - timedelta(seconds=1)) == []
+    async with database.unit_of_work() as uow:
+        assert await orders.to_settle(uow, over, after="meter-7", limit=9) == []
+        assert [order.order_id for order in await orders.measured_on_meter(uow, "meter-7", over, 9)] == ["order-1"]
 
 
 async def test_all_claims_on_a_meter_are_found_by_the_time_they_share(database: Database) -> None:

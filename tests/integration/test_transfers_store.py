@@ -117,13 +117,6 @@ async def test_statements_are_pages_newest_first(database: Database) -> None:
         assert await transfers.balances(uow, "wallet:anna") == {DOLLAR: 33}
 
 
-async def test_the_transfers_of_an_order_are_found(database: Database) -> None:
-    reserve = move("order-1/reserve", ledger.wallet("anna"), ledger.escrow("order-1"), 60)
-    await post(database, deposit(100), reserve)
-    async with database.unit_of_work() as uow:
-        assert await transfers.of_order(uow, "order-1") == [reserve]
-
-
 async def test_the_proof_shows_balanced_books_by_currency(database: Database) -> None:
     await post(database, deposit(100), deposit(7, "2", currency="INR"))
     async with database.unit_of_work() as uow:

@@ -1,0 +1,26 @@
+"""The seller's JSON API: what prosumers and the operator do here. Each desk is a module of its own."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from aiohttp import web
+
+from api.desk import Desk
+from bpp import api_meters, api_offers, api_orders, api_providers, jobs
+from bpp.shop import Shop
+
+
+def mount(app: web.Application, shop: Shop) -> None:
+    """Register the API on the node's application."""
+    desk = Desk(
+        title="Seller's node",
+        version="1.0",
+        description="Providers, their offers, what their meters measured, and what was sold. Energy in Wh, money in"
+        " minor units; slots, gates and settlement follow the trading clock.",
+    )
+    api_providers.add_routes(desk)
+    api_offers.add_routes(desk)
+    api_meters.Meters(partial(jobs.settle_meter, shop)).add_routes(desk)
+    api_orders.Orders(shop).add_routes(desk)
+    desk.mount(app, shop.node)

@@ -1,0 +1,212 @@
+"""Prosumer's desk, providers: who sells here, what stands behind the meter, what was earned, what buyers thought."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, Field
+
+from api.desk import Call, Desk
+from api.paging import Id, ListOf, Name, Page, Strict
+from api.problems import conflict
+from api.series import InstantOut
+from bpp.scope import OPERATOR, PROSUMER, find_provider, own_provider
+from energy_catalog import matching
+from store import providers, transfers
+from store.providers import Asset, StoredProvider
+from trade import ledger
+
+#: Decimals of a degree kept of a position, about 110 m: a cell that holds the house, not the house.
+GPS_DECIMALS = 3
+
+
+def _cell(gps: str) -> str:
+    try:
+        latitude, longitude = matching.position(gps)
+    except matching.GpsInvalid as refusal:
+        raise ValueError(f'{refusal}; send degrees such as "34.106, -117.435"') from refusal
+    return f"{latitude:.{GPS_DECIMALS}f}, {longitude:.{GPS_DECIMALS}f}"
+
+
+class ProviderIn(Strict):
+    """A provider to be registered. Its position is rounded to a cell of about 110 m before it is kept."""
+
+    provider_id: Id | None = Field(default=None, description="Chosen by us when left out")
+    name: Name
+    short_desc: Annotated[str, Field(max_length=500)] = ""
+    image_url: Annotated[str, Field(max_length=2048, pattern=r"^(https?://\S+)?$")] = ""
+    gps: Annotated[str, Field(max_length=60), AfterValidator(_cell)] = Field(description='"latitude, longitude"')
+    meter_id: Id = Field(description="The meter whose export is sold; each meter has one provider")
+
+
+class ProviderOut(BaseModel):
+    """A provider as buyers see it."""
+
+    provider_id: str
+    name: str
+    short_desc: str
+    image_url: str
+    gps: str
+    meter_id: str
+    rating: str = Field(description="Mean rating by buyers' nodes, 1 to 5; empty when nobody rated it")
+
+
+class AssetIn(Strict):
+    """A thing behind the meter."""
+
+    asset_id: Id | None = Field(default=None, description="Chosen by us when left out")
+    kind: Literal["SOLAR", "WIND", "BATTERY", "EV_CHARGER", "LOAD"]
+    name: Name
+    rating_w: int = Field(ge=0, le=1_000_000_000, description="Rated power, W")
+
+
+class AssetOut(BaseModel):
+    """A thing behind the meter."""
+
+    asset_id: str
+    provider_id: str
+    kind: str
+    name: str
+    rating_w: int
+    created_at: InstantOut
+
+
+class BalanceItem(BaseModel):
+    """What was earned in one currency and not paid out yet."""
+
+    currency: str
+    balance_minor: int
+
+
+class BalanceOut(BaseModel):
+    """What a provider has earned by settled orders and cancellation fees."""
+
+    provider_id: str
+    items: list[BalanceItem]
+
+
+class RatingOut(BaseModel):
+    """What a buyer's node thought."""
+
+    rater_id: str
+    category: str
+    subject_id: str
+    value: str
+    at: InstantOut
+
+
+async def create_provider(call: Call[ProviderIn]) -> ProviderOut:
+    """Register a provider and its meter.
+
+    409 when the id or the meter is taken.
+    """
+    body = call.body
+    provider = StoredProvider(
+        provider_id=body.provider_id or str(uuid.uuid4()),
+        name=body.name,
+        short_desc=body.short_desc,
+        image_url=body.image_url,
+        gps=body.gps,
+        meter_id=body.meter_id,
+        rating="",
+    )
+    async with call.node.database.unit_of_work() as uow:
+        try:
+            await providers.add(uow, provider, now=call.now)
+        except providers.ProviderExists as taken:
+            raise conflict(f"Another provider has this {taken.field}; choose another.", field=taken.field) from taken
+    return ProviderOut(**provider)
+
+
+async def list_providers(call: Call[None]) -> ListOf[ProviderOut]:
+    """List providers; a prosumer sees its own."""
+    own, query = own_provider(call), call.query
+    async with call.node.database.unit_of_work() as uow:
+        if own is not None:
+            rows = [stored] if (stored := await providers.get(uow, own)) else []
+        else:
+            rows = await providers.list_for(uow, after=query.after, limit=query.limit)
+    following = rows[-1]["provider_id"] if own is None and len(rows) == query.limit else None
+    return ListOf[ProviderOut](items=[ProviderOut(**row) for row in rows], next=following)
+
+
+async def get_provider(call: Call[None]) -> ProviderOut:
+    """Show one provider."""
+    async with call.node.database.unit_of_work() as uow:
+        provider = await find_provider(call, uow, call.path["provider_id"])
+    return ProviderOut.model_validate(provider, from_attributes=True)
+
+
+async def create_asset(call: Call[AssetIn]) -> AssetOut:
+    """Add an asset to a provider.
+
+    409 when the id is taken.
+    """
+    body = call.body
+    async with call.node.database.unit_of_work() as uow:
+        provider = await find_provider(call, uow, call.path["provider_id"])
+        asset = Asset(
+            asset_id=body.asset_id or str(uuid.uuid4()),
+            provider_id=provider.provider_id,
+            kind=body.kind,
+            name=body.name,
+            rating_w=body.rating_w,
+            created_at=call.now,
+        )
+        try:
+            await providers.add_asset(uow, asset)
+        except providers.AssetExists as taken:
+            raise conflict("Another asset has this asset_id; choose another.", field="asset_id") from taken
+    return AssetOut.model_validate(asset, from_attributes=True)
+
+
+async def list_assets(call: Call[None]) -> ListOf[AssetOut]:
+    """List a provider's assets."""
+    async with call.node.database.unit_of_work() as uow:
+        provider = await find_provider(call, uow, call.path["provider_id"])
+        rows = await providers.assets(uow, provider.provider_id, after=call.query.after, limit=call.query.limit)
+    following = rows[-1].asset_id if len(rows) == call.query.limit else None
+    return ListOf[AssetOut](items=[AssetOut.model_validate(row, from_attributes=True) for row in rows], next=following)
+
+
+async def get_balance(call: Call[None]) -> BalanceOut:
+    """Show what a provider has earned, by currency."""
+    async with call.node.database.unit_of_work() as uow:
+        provider = await find_provider(call, uow, call.path["provider_id"])
+        held = await transfers.balances(uow, ledger.provider_earnings(provider.provider_id))
+    items = [BalanceItem(currency=currency, balance_minor=amount) for currency, amount in held.items()]
+    return BalanceOut(provider_id=provider.provider_id, items=items)
+
+
+async def list_ratings(call: Call[None]) -> ListOf[RatingOut]:
+    """List the newest ratings of a provider and of what it sold."""
+    async with call.node.database.unit_of_work() as uow:
+        provider = await find_provider(call, uow, call.path["provider_id"])
+        rows = await providers.ratings_of(uow, provider.provider_id, limit=call.query.limit)
+    return ListOf[RatingOut](items=[RatingOut.model_validate(row, from_attributes=True) for row in rows], next=None)
+
+
+class Newest(Strict):
+    """Query of a list that shows its newest entries only."""
+
+    limit: int = Field(default=50, ge=1, le=500)
+
+
+def add_routes(desk: Desk) -> None:
+    """Add the calls of this module."""
+    tags: Any = ["providers"]
+    one = "/api/providers/{provider_id}"
+    desk.route("POST", "/api/providers", role=OPERATOR, body=ProviderIn, answer=ProviderOut, status=201, tags=tags)(
+        create_provider
+    )
+    desk.route("GET", "/api/providers", role=PROSUMER, query=Page, answer=ListOf[ProviderOut], tags=tags)(
+        list_providers
+    )
+    desk.route("GET", one, role=PROSUMER, answer=ProviderOut, tags=tags)(get_provider)
+    desk.route("POST", f"{one}/assets", role=PROSUMER, body=AssetIn, answer=AssetOut, status=201, tags=tags)(
+        create_asset
+    )
+    desk.route("GET", f"{one}/assets", role=PROSUMER, query=Page, answer=ListOf[AssetOut], tags=tags)(list_assets)
+    desk.route("GET", f"{one}/balance", role=PROSUMER, answer=BalanceOut, tags=tags)(get_balance)
+    desk.route("GET", f"{one}/ratings", role=PROSUMER, query=Newest, answer=ListOf[RatingOut], tags=tags)(list_ratings)

@@ -1,0 +1,97 @@
+"""What buyers think: which ratings are kept, and of what. Plain functions, as in `seller`.
+
+A buyer's node rates what it bought: an order, its provider, the delivery of an order, the help it got. It says so in
+the session of the order, or names the order by its id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+
+from bpp import refusals
+from bpp.refusals import UnableToRate
+from store.providers import Rating
+from trade.order import Order, OrderState
+
+#: What can be rated, in the core specification's words.
+CATEGORIES = ("Order", "Provider", "Fulfillment", "Item", "Support")
+
+_CONTRACTS = (OrderState.ACTIVE, OrderState.DELIVERING, OrderState.COMPLETED, OrderState.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One rating as it was sent: `value` is a decimal number."""
+
+    category: str
+    subject_id: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is to be saved: ratings, and the orders that remember theirs."""
+
+    ratings: tuple[Rating, ...]
+    orders: tuple[Order, ...]
+
+
+def ratings(given: Sequence[Given], *, bought: Sequence[Order], rater_id: str, now: datetime) -> Kept:
+    """The ratings to keep, all or none; raises UnableToRate for the first that cannot be.
+
+    `bought` are the orders of the rater that may be meant; drafts and lapsed quotes among them do not count.
+    """
+    contracts = [order for order in bought if order.state in _CONTRACTS]
+    kept: list[Rating] = []
+    orders: dict[str, Order] = {}
+    for rating in given:
+        value = _value(rating)
+        order = _rated(rating, contracts)
+        subject_id = (
+            f"{order.wire_order_id}/{rating.subject_id}" if rating.category == "Fulfillment" else rating.subject_id
+        )
+        kept.append(Rating(rater_id, rating.category, subject_id, order.provider_id, value, now))
+        latest = orders.get(order.order_id, order)
+        others = tuple(entry for entry in latest.ratings if entry[0] != rating.category)
+        orders[order.order_id] = replace(latest, ratings=(*others, (rating.category, value)))
+    return Kept(tuple({(r.category, r.subject_id): r for r in kept}.values()), tuple(orders.values()))
+
+
+def _value(rating: Given) -> str:
+    """The value as it is kept, 1 to 5 with at most one decimal; raises UnableToRate."""
+    try:
+        value = Decimal(rating.value)
+    except InvalidOperation:
+        value = Decimal("NaN")
+    if not value.is_finite() or not 1 <= value <= 5 or value != round(value, 1):
+        raise UnableToRate(
+            refusals.INVALID_RATING,
+            f"A rating of {rating.value[:20]!r} cannot be kept; give 1 (worst) to 5 (best), such as 4 or 4.5.",
+        )
+    return f"{value:.1f}".removesuffix(".0")
+
+
+def _rated(rating: Given, contracts: Sequence[Order]) -> Order:
+    """The order that a rating is about or came from; raises UnableToRate when there is none."""
+    if rating.category not in CATEGORIES:
+        raise UnableToRate(
+            refusals.CATEGORY_UNSUPPORTED,
+            f"There is no rating category {rating.category!r} here; rate one of {', '.join(CATEGORIES)}.",
+        )
+    for order in reversed(contracts):
+        subjects = {
+            "Order": order.wire_order_id,
+            "Support": order.wire_order_id,
+            "Provider": order.provider_id,
+            "Item": order.offer_id,
+            "Fulfillment": order.fulfillment_id,
+        }
+        if subjects[rating.category] == rating.subject_id:
+            return order
+    raise UnableToRate(
+        refusals.ENTITY_NOT_FOUND,
+        f"No {rating.category} {rating.subject_id!r} was bought in this session; rate an order of yours by its id.",
+    )

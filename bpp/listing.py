@@ -1,0 +1,113 @@
+"""What a prosumer may put on the shelf and change there. Plain functions, as in `seller`; refusals name the field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from energy_catalog.offers import Offer, OfferInvalid, OfferState, Provider, Source, check_offer
+from energy_catalog.tariffs import Tariff
+from store.offers import SPAN_S_MAX
+from trade.money import Series
+from trade.order import CancellationTerm
+from trade.pricing import TariffInvalid
+
+#: How the prices of an offer are said: a tariff, or a price for every slot.
+Pricing = Tariff | Series
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Everything about an offer but its provider, energy and price."""
+
+    offer_id: str
+    source: Source
+    currency: str
+    wheeling_micro_per_kwh: int
+    order_wh_min: int
+    order_wh_max: int
+    gate_closure_s: int
+    quote_ttl_s: int
+    cancellation_terms: tuple[CancellationTerm, ...]
+    fulfillment_type: str
+    valid_from: datetime | None
+    valid_until: datetime | None
+
+
+def publish(provider: Provider, energy_wh: Series, pricing: Pricing, terms: Terms, *, now_trading: datetime) -> Offer:
+    """A new offer of a provider's meter; raises OfferInvalid naming the field that is wrong."""
+    nothing = Series.flat(energy_wh, 0)
+    offer = Offer(
+        offer_id=terms.offer_id,
+        provider_id=provider.provider_id,
+        meter_id=provider.meter_id,
+        source=terms.source,
+        currency=terms.currency,
+        offered_wh=energy_wh,
+        held_wh=nothing,
+        sold_wh=nothing,
+        price_micro_per_kwh=_prices(pricing, energy_wh),
+        wheeling_micro_per_kwh=terms.wheeling_micro_per_kwh,
+        order_wh_min=terms.order_wh_min,
+        order_wh_max=terms.order_wh_max,
+        gate_closure_s=terms.gate_closure_s,
+        quote_ttl_s=terms.quote_ttl_s,
+        cancellation_terms=terms.cancellation_terms,
+        fulfillment_type=terms.fulfillment_type,
+        valid_from=terms.valid_from or now_trading,
+        valid_until=terms.valid_until or energy_wh.end,
+    )
+    span_s = energy_wh.slot_s * len(energy_wh.values)
+    if span_s > SPAN_S_MAX:
+        raise OfferInvalid("energy", f"an offer covers {SPAN_S_MAX // 86_400} days at most; publish several")
+    check_offer(offer)
+    if not any(offer.open_wh(now_trading).values):
+        raise OfferInvalid("energy", "no slot with energy can be ordered any more; offer later slots")
+    return offer
+
+
+def change(
+    offer: Offer,
+    *,
+    energy_wh: Series | None,
+    pricing: Pricing | None,
+    order_wh_min: int | None,
+    order_wh_max: int | None,
+    valid_until: datetime | None,
+) -> Offer:
+    """A published offer with other energy, prices or limits; what was held and sold stays as it is.
+
+    Energy may rise, or fall to what is taken. New prices bind new quotes only. Raises OfferInvalid.
+    """
+    if offer.state is not OfferState.PUBLISHED:
+        raise OfferInvalid("offer_id", "the offer is withdrawn; publish a new one")
+    if energy_wh is not None and not energy_wh.is_aligned(offer.offered_wh):
+        slots = offer.offered_wh
+        raise OfferInvalid(
+            "energy",
+            f"an offer keeps its slots: send {len(slots.values)} of {slots.slot_s} s from {slots.start.isoformat()}",
+        )
+    changed = replace(
+        offer,
+        offered_wh=energy_wh or offer.offered_wh,
+        price_micro_per_kwh=_prices(pricing, offer.offered_wh) if pricing else offer.price_micro_per_kwh,
+        order_wh_min=order_wh_min or offer.order_wh_min,
+        order_wh_max=order_wh_max or offer.order_wh_max,
+        valid_until=valid_until or offer.valid_until,
+    )
+    check_offer(changed)
+    return changed
+
+
+def withdraw(offer: Offer) -> Offer:
+    """The offer, off the shelf: contracts and quotes that were made stand."""
+    return replace(offer, state=OfferState.WITHDRAWN)
+
+
+def _prices(pricing: Pricing, energy_wh: Series) -> Series:
+    if isinstance(pricing, Series):
+        return pricing
+    try:
+        return pricing.series(energy_wh)
+    except TariffInvalid as refusal:
+        raise OfferInvalid("price.time_of_use", str(refusal)) from refusal

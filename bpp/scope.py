@@ -1,0 +1,49 @@
+"""Who may do what on this node: an operator everything, a prosumer what concerns its own provider."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from api.desk import Call
+from api.problems import ApiError, not_found
+from energy_catalog.offers import Provider
+from store import providers
+
+OPERATOR = "operator"
+#: Roles of the calls that prosumers make; an operator may make them for anybody.
+PROSUMER = ("operator", "prosumer")
+
+
+def own_provider(call: Call[Any]) -> str | None:
+    """The provider a caller is limited to; None for an operator."""
+    return None if call.token.role == OPERATOR else call.token.scope
+
+
+def check_own(call: Call[Any], provider_id: str) -> None:
+    """Refuse (403) what concerns another provider than the caller's own."""
+    own = own_provider(call)
+    if own is not None and own != provider_id:
+        raise ApiError(
+            403,
+            f"This token speaks for provider '{own}' alone; ask the operator for one of '{provider_id}'.",
+            field="Authorization",
+            limit=own,
+        )
+
+
+async def find_provider(call: Call[Any], uow: Any, provider_id: str) -> Provider:
+    """The provider, if the caller may act for it; 403 or 404 otherwise."""
+    check_own(call, provider_id)
+    stored = await providers.get(uow, provider_id)
+    if stored is None:
+        raise not_found("provider", provider_id)
+    return Provider(**stored)
+
+
+async def find_meter(call: Call[Any], uow: Any, meter_id: str) -> Provider:
+    """The provider whose meter it is, if the caller may act for it; 403 or 404 otherwise."""
+    stored = await providers.of_meter(uow, meter_id)
+    if stored is None:
+        raise not_found("meter", meter_id)
+    check_own(call, stored["provider_id"])
+    return Provider(**stored)
