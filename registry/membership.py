@@ -157,6 +157,7 @@ def key_to_check(
     key_id: str, application: Application, standing: Sequence[Subscription], *, now: datetime
 ) -> tuple[Proof, str]:
     """Which public key a signed application must be verified with, and what it then proves (rules 1, 2)."""
+    _check_not_suspended(standing)
     for subscription in standing:
         if subscription.key_id == key_id and is_valid(subscription, now):
             return Proof.MEMBER, subscription.signing_public_key
@@ -181,10 +182,7 @@ def judge(application: Application, standing: Sequence[Subscription], *, proof: 
     """May the application be made, would it change anything, must the challenge be posed? Raises UnableToSubscribe."""
     check_validity(application, now)
     check_key_id(application, standing, now)
-    if any(s.status == Status.SUSPENDED for s in standing):
-        raise UnableToSubscribe(
-            f"{application.subscriber_id} is suspended; ask the network's operator", field="subscriber_id"
-        )
+    _check_not_suspended(standing)
     same = row_of(application, standing)
     is_live = same is not None and (is_valid(same, now) or same.status == Status.UNDER_SUBSCRIPTION)
     if same is not None and is_live and not _differs(application, same):
@@ -270,6 +268,15 @@ def check_validity(application: Application, now: datetime) -> None:
     start, end = application.valid_from, application.valid_until
     if end is not None and end <= max(now, start or now):
         raise UnableToSubscribe("valid_until must lie in the future and after valid_from", field="valid_until")
+
+
+def _check_not_suspended(standing: Sequence[Subscription]) -> None:
+    """Rule 6."""
+    suspended = next((s for s in standing if s.status == Status.SUSPENDED), None)
+    if suspended is not None:
+        raise UnableToSubscribe(
+            f"{suspended.subscriber_id} is suspended; ask the network's operator", field="subscriber_id"
+        )
 
 
 def check_key_id(application: Application, standing: Sequence[Subscription], now: datetime) -> None:
