@@ -30,20 +30,11 @@ def _plan() -> Plan:
     return Plan(tuple(NodePlan(name, role) for name, role in names), {"LOG_LEVEL": "warning"})
 
 
-def _receive_plan() -> Plan:
-    nodes = (
-        NodePlan("registry", "registry"),
-        NodePlan("bap", "bap"),
-        NodePlan(receive.RECEIVER, "bpp", receive.SETTINGS),
-    )
-    return Plan(nodes, {"LOG_LEVEL": "warning"})
-
-
 def measure(*, quick: bool) -> dict[str, Any]:
     """Run every benchmark; `quick` takes fewer samples, to see that it works."""
     scale = 10 if quick else 1
     found: dict[str, Any] = {"machine": f"{os.cpu_count()} x {platform.machine()}, Python {platform.python_version()}"}
-    with show.progress() as tell, Network.start(_receive_plan(), report=tell) as network:
+    with show.progress() as tell, Network.start(receive.plan(), report=tell) as network:
         tell("receiving letters", 0, 1)
         found |= uvloop.run(receive.measure(network, letters=4000 // scale, rounds=5))
         tell("looking up", 0, 1)

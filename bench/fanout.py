@@ -16,13 +16,11 @@ from typing import Any
 
 import aiohttp
 
-from beckn import signing
-from beckn.envelope import Party
 from beckn.signing import Identity
-from bench.letters import NETWORK, Writer
+from bench.letters import Writer
+from bench.parties import a_buyer, subscribe
 from bench.processes import free_port
 from bench.receive import answers
-from cli import keys
 from cli.network import Network, NodePlan, Plan
 from cli.street.calls import Node, open_session
 from cli.street.stage import in_parallel
@@ -30,7 +28,6 @@ from cli.street.stage import in_parallel
 COUNTS = (1, 10, 100, 1000)
 #: How long all copies may take to arrive, and how often the sink is asked, seconds.
 _ARRIVAL_S_MAX, _LOOK_EVERY_S = 60.0, 0.01
-_BUYER = "bap.bench.example"
 
 
 def plan() -> Plan:
@@ -40,12 +37,10 @@ def plan() -> Plan:
 
 async def measure(network: Network, *, repeats: int) -> dict[str, Any]:
     """Milliseconds until the last copy arrived, by number of addresses (medians)."""
-    buyers_keys = keys.generate("bench")
-    identity = Identity(_BUYER, "bench", signing.import_private_key(buyers_keys.signing_key))
     async with _sink() as sink, open_session() as session:
         registry = Node(session, name="registry", url=network.registry.url, token=network.registry.admin_token)
-        await _subscribe(registry, _BUYER, "BAP", f"{sink}/buyer", identity.public_key_b64)
-        writer = Writer(identity=identity, bap=Party(_BUYER, f"{sink}/buyer"), bpp=None)
+        identity, buyer = await a_buyer(registry, url=f"{sink}/buyer")
+        writer = Writer(identity=identity, bap=buyer, bpp=None)
         found: dict[str, float] = {}
         there = 0
         for count in COUNTS:
@@ -59,21 +54,8 @@ async def measure(network: Network, *, repeats: int) -> dict[str, Any]:
 
 
 async def _subscribe_seller(registry: Node, number: int, sink: str, identity: Identity) -> None:
-    await _subscribe(registry, f"bpp-{number}.bench.example", "BPP", f"{sink}/{number}", identity.public_key_b64)
-
-
-async def _subscribe(registry: Node, subscriber_id: str, role: str, url: str, public_key: str) -> None:
-    record = {
-        "subscriber_id": subscriber_id,
-        "type": role,
-        "domain": NETWORK.domain,
-        "key_id": "bench",
-        "url": url,
-        "country": NETWORK.country_code,
-        "city": NETWORK.city_code,
-        "signing_public_key": public_key,
-    }
-    await registry.post("/api/subscribers", record)
+    name = f"bpp-{number}.bench.example"
+    await subscribe(registry, name, role="BPP", url=f"{sink}/{number}", public_key=identity.public_key_b64)
 
 
 async def _settled(session: aiohttp.ClientSession, gateway: str, sink: str, writer: Writer, count: int) -> None:

@@ -8,14 +8,16 @@ from typing import Any
 import orjson
 
 from bench import load
+from bench.letters import NETWORK
 from bench.processes import cpu_ns
 from cli.network import Network
 
 
 async def measure(network: Network, *, lookups: int, rounds: int) -> dict[str, Any]:
     """Lookups of one subscriber per second (median of the rounds), and CPU of the registry for each."""
-    registry, bap = network.registry, network["bap"]
-    body = orjson.dumps({"subscriber_id": bap.subscriber_id, "type": "BAP", "domain": "uei:p2p_trading"})
+    registry = network.registry
+    someone = next(node for node in network if node.role == "bpp")
+    body = orjson.dumps({"subscriber_id": someone.subscriber_id, "type": "BPP", "domain": NETWORK.domain})
     requests = [load.request("/lookup", body, {})] * lookups
     per_s, cpu_us = [], []
     for _ in range(rounds):

@@ -19,19 +19,17 @@ from typing import Any
 
 import aiohttp
 
-from beckn import signing
 from beckn.envelope import Party
-from beckn.signing import Identity
 from bench import load
 from bench.letters import Writer
+from bench.parties import a_buyer
 from bench.processes import cpu_ns, free_port
-from cli.network import Network
-from cli.node_process import RunningNode
+from cli.network import Network, NodePlan, Plan
+from cli.street.calls import Node, open_session
 
 ACTIONS = ("select", "confirm")
 RECEIVER = "bpp-receiver"
-#: Settings of the node under test.
-SETTINGS = {"INBOX_WORKERS": "0", "OUTBOX_WORKERS": "0", "LETTERS_PER_S_MAX": "0"}
+_SETTINGS = {"INBOX_WORKERS": "0", "OUTBOX_WORKERS": "0", "LETTERS_PER_S_MAX": "0"}
 _SERVER_CPU, _CLIENT_CPU = 0, 1
 
 
@@ -41,10 +39,16 @@ class _Run:
     per_s: float
 
 
+def plan() -> Plan:
+    """A network of the registry and the node under test."""
+    nodes = (NodePlan("registry", "registry"), NodePlan(RECEIVER, "bpp", _SETTINGS))
+    return Plan(nodes, {"LOG_LEVEL": "warning"})
+
+
 async def measure(network: Network, *, letters: int, rounds: int) -> dict[str, Any]:
     """CPU per letter and letters per second by action, and the floor's."""
     node = network[RECEIVER]
-    writer = writer_for(network, node)
+    writer = await _writer(network)
     async with _floor() as (floor_url, floor_pid):
         _pin(node.pid)
         _pin(floor_pid)
@@ -68,15 +72,13 @@ async def measure(network: Network, *, letters: int, rounds: int) -> dict[str, A
     }
 
 
-def writer_for(network: Network, node: RunningNode) -> Writer:
-    """A writer of letters from the network's buyer to one of its sellers."""
-    bap = network["bap"]
-    identity = Identity(bap.subscriber_id, bap.keys.key_id, signing.import_private_key(bap.keys.signing_key))
-    return Writer(
-        identity=identity,
-        bap=Party(bap.subscriber_id, bap.protocol_url),
-        bpp=Party(node.subscriber_id, node.protocol_url),
-    )
+async def _writer(network: Network) -> Writer:
+    """A writer of letters to the node under test, from a buyer whom the registry knows."""
+    node, registry = network[RECEIVER], network.registry
+    async with open_session() as session:
+        operator = Node(session, name=registry.name, url=registry.url, token=registry.admin_token)
+        identity, buyer = await a_buyer(operator, url="http://127.0.0.1:9")
+    return Writer(identity=identity, bap=buyer, bpp=Party(node.subscriber_id, node.protocol_url))
 
 
 async def _run(url: str, pid: int, requests: list[bytes]) -> _Run:
