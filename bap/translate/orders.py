@@ -10,7 +10,7 @@ from bap.translate.catalog import price_series_from_wire
 from bap.translate.views import OrderView, QuoteView, SettlementView
 from schemas import tags, values
 from trade import pricing
-from trade.money import Series, currency_exponent
+from trade.money import Series, currency_exponent, divide_half_away, minor_from_nano
 from trade.order import CancellationTerm, LineKind, Order, Quote, QuoteLine
 
 #: The error code for a quote that cannot be taken as it stands (BECKN-005).
@@ -41,12 +41,13 @@ def quote_from_wire(message: dict[str, Any], order: Order, now: datetime) -> Quo
     wire = message["order"]
     path = "message.order"
     item = values.only_one(wire.get("items"), path=f"{path}.items", what="offer")
+    if item["id"] != order.offer_id:
+        sentence = f'is "{item["id"]}"; "{order.offer_id}" was asked for.'
+        raise values.refuse(f"{path}.items[0].id", sentence, code=QUOTE_UNAVAILABLE)
     contracted_wh = _contracted(item, order, f"{path}.items[0]")
     lines, currency = _lines(wire["quote"], f"{path}.quote")
     ttl = wire["quote"].get("ttl")
     ttl_s = QUOTE_TTL_S if ttl is None else values.duration_from_wire(ttl, path=f"{path}.quote.ttl")
-    terms = tags.group_from_wire(item.get("tags"), tags.OFFER_TERMS) or {}
-    wheeling = terms.get("wheeling_per_kwh")
     fulfillment = (wire.get("fulfillments") or [{}])[0]
     return QuoteView(
         quote=Quote(
@@ -58,9 +59,7 @@ def quote_from_wire(message: dict[str, Any], order: Order, now: datetime) -> Quo
         ),
         contracted_wh=contracted_wh,
         price_micro_per_kwh=_price(item, contracted_wh, order, f"{path}.items[0]"),
-        wheeling_micro_per_kwh=(
-            values.price_from_wire(wheeling, path=f"{path}.items[0].tags.OFFER_TERMS") if wheeling else 0
-        ),
+        wheeling_micro_per_kwh=_wheeling(item, lines, currency, contracted_wh),
         provider_name=_provider_name(wire) or order.provider_name,
         cancellation_terms=_terms(wire.get("cancellation_terms")),
         payment_id=(wire.get("payments") or [{}])[0].get("id", ""),
@@ -92,6 +91,30 @@ def _price(item: dict[str, Any], like: Series, order: Order, path: str) -> Serie
     if "value" in (item.get("price") or {}) or not like.is_aligned(order.price_micro_per_kwh):
         return price_series_from_wire(item, like, path=path)
     return order.price_micro_per_kwh
+
+
+def _wheeling(item: dict[str, Any], lines: Sequence[QuoteLine], currency: str, contracted_wh: Series) -> int:
+    """What the grid charges per kWh: as the seller's terms say, or as follows from its line.
+
+    A stranger's line may state only an amount. It is taken as a charge per kWh when a rate gives exactly that amount,
+    because that is what will be settled if less is delivered; otherwise the quote is refused.
+    """
+    terms = tags.group_from_wire(item.get("tags"), tags.OFFER_TERMS) or {}
+    stated = terms.get("wheeling_per_kwh")
+    if stated is not None:
+        return values.price_from_wire(stated, path="message.order.items[0].tags.OFFER_TERMS.wheeling_per_kwh")
+    charged = [line for line in lines if line.kind is LineKind.WHEELING]
+    if not charged:
+        return 0
+    if len(charged) == 1 and charged[0].price_micro_per_kwh is not None:
+        return charged[0].price_micro_per_kwh
+    amount_minor, energy_wh = sum(line.amount_minor for line in charged), contracted_wh.total
+    nano = amount_minor * 10 ** (9 - currency_exponent(currency))
+    rate = divide_half_away(nano, energy_wh) if energy_wh else 0
+    if rate < 0 or minor_from_nano(rate * energy_wh, currency) != amount_minor:
+        sentence = "has grid charges that are no price per kWh; state the price in the line's item."
+        raise values.refuse("message.order.quote.breakup", sentence, code=QUOTE_UNAVAILABLE)
+    return rate
 
 
 def _lines(quote: dict[str, Any], path: str) -> tuple[tuple[QuoteLine, ...], str]:

@@ -8,21 +8,22 @@ from typing import Any
 from schemas.values import WireRefusal
 from trade.order import Order
 
-#: What an error callback carries beside the error: the emptiest message that core and onix peers accept. Their
-#: schemas demand the member, ours and the network's Layer 2 would do without.
-_EMPTY: dict[str, dict[str, Any]] = {
-    "on_search": {"catalog": {}},
-    "on_track": {"tracking": {}},
-    "on_rating": {},
-    "on_support": {},
-    "cancellation_reasons": {"cancellation_reasons": []},
-    "rating_categories": {"rating_categories": []},
+#: The member of the message that an error callback carries, empty, beside the error: the least that core and onix
+#: peers accept. Their schemas demand it; ours and the network's Layer 2 would do without.
+_EMPTY_MEMBERS: dict[str, tuple[str, type[dict[str, Any]] | type[list[Any]]] | None] = {
+    "on_search": ("catalog", dict),
+    "on_track": ("tracking", dict),
+    "on_rating": None,
+    "on_support": None,
+    "cancellation_reasons": ("cancellation_reasons", list),
+    "rating_categories": ("rating_categories", list),
 }
 
 
 def refusal_to_wire(action: str, refusal: WireRefusal) -> tuple[dict[str, Any], dict[str, str]]:
     """Message and error of the callback `action` that refuses a request."""
-    return dict(_EMPTY.get(action, {"order": {}})), refusal.error()
+    member = _EMPTY_MEMBERS.get(action, ("order", dict))
+    return {member[0]: member[1]()} if member else {}, refusal.error()
 
 
 def tracking_to_wire(order: Order, *, url: str = "", is_active: bool = True) -> dict[str, Any]:

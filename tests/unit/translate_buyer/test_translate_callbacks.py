@@ -1,0 +1,457 @@
+"""A seller's callbacks, read by a buyer: refusals first, then strangers' forms, then our own there and back."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import bap.translate as buyer
+import bpp.translate as seller
+from bap.translate import WireRefusal
+from energy_catalog.offers import Offer, OfferView, Provider, Source
+from schemas import tags, values
+from tests.support.trade_cases import EVENING_BEFORE, SLOT_START, an_offer, an_order, hours
+from tests.support.wire_cases import CALLBACKS, cancelled_orders, offers, orders, providers, settled_orders
+from trade.money import Series
+from trade.order import CancellationTerm, Customer, LineKind, Order, OrderState, QuoteLine
+
+FACE = Provider("home-7", "Home 7", "Solar panels on a roof", "", "34.1, -117.4", "meter-7")
+NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+
+
+# --- on_search -----------------------------------------------------------------------------------------------------
+
+
+def a_catalog(**item: Any) -> dict[str, Any]:
+    """A stranger's catalog: one item without series, delivered in a window of two hours."""
+    whole = {
+        "id": "lot",
+        "price": {"value": "7", "currency": "INR"},
+        "quantity": {"available": {"measure": {"value": "3", "unit": "kWh"}}},
+        "fulfillment_ids": ["1"],
+    }
+    stops = values.window_to_stops(SLOT_START, SLOT_START + timedelta(hours=2))
+    items = [{name: value for name, value in {**whole, **item}.items() if value is not None}]
+    return {"catalog": {"providers": [{"id": "p", "fulfillments": [{"id": "1", "stops": stops}], "items": items}]}}
+
+
+@pytest.mark.parametrize(
+    ("item", "path"),
+    [
+        ({"price": None}, "price.currency"),
+        ({"price": {"currency": "INR"}}, "price.value"),
+        ({"price": {"currency": "INR", "value": "0.0000001"}}, "price.value"),
+        ({"quantity": None}, "quantity.available.measure.unit"),
+        ({"quantity": {"available": {"measure": {"value": "1", "unit": "kW"}}}}, "quantity.available.measure.unit"),
+        ({"tags": [tags.group_to_wire(tags.ENERGY_SERIES, {"unit": "kWh"})]}, "tags.ENERGY_SERIES.unit"),
+        ({"tags": [tags.series_to_wire(tags.PRICE_SERIES, SLOT_START, 60, (1,))]}, "tags.PRICE_SERIES"),
+        ({"tags": [tags.group_to_wire(tags.OFFER_TERMS, {"wheeling_per_kwh": "free"})]}, "tags.OFFER_TERMS"),
+    ],
+)
+def test_an_item_that_cannot_be_read_is_left_out_and_named(item: dict[str, Any], path: str) -> None:
+    message = a_catalog(**item)
+    good = a_catalog()["catalog"]["providers"][0]["items"][0]
+    message["catalog"]["providers"][0]["items"].append(good)
+    view = buyer.catalog_from_wire(message, "bpp.example")
+    assert [offer.offer_id for offer in view.offers] == ["lot"]
+    assert [problem.path for problem in view.problems] == [f"message.catalog.providers[0].items[0].{path}"]
+
+
+def test_an_item_that_does_not_say_when_is_left_out_and_named() -> None:
+    message = a_catalog()
+    del message["catalog"]["providers"][0]["fulfillments"]
+    view = buyer.catalog_from_wire(message, "bpp.example")
+    assert view.offers == []
+    assert "does not say when it delivers" in view.problems[0].sentence
+
+
+def test_an_item_delivered_over_years_is_left_out_and_named() -> None:
+    message = a_catalog()
+    stops = values.window_to_stops(SLOT_START, SLOT_START + timedelta(days=400))
+    message["catalog"]["providers"][0]["fulfillments"][0]["stops"] = stops
+    assert "366 days" in buyer.catalog_from_wire(message, "bpp.example").problems[0].sentence
+
+
+@pytest.mark.parametrize(
+    "message", [{}, {"catalog": {}}, {"catalog": {"providers": []}}, {"catalog": {"providers": [{"id": "p"}]}}]
+)
+def test_an_empty_catalog_has_no_offers(message: dict[str, Any]) -> None:
+    assert buyer.offers_from_wire(message, "bpp.example") == []
+
+
+def test_a_stranger_without_series_offers_one_slot_over_its_window() -> None:
+    [offer] = buyer.offers_from_wire(a_catalog(), "bpp.example")
+    assert offer.available_wh == Series(SLOT_START, 7200, (3000,))
+    assert offer.price_micro_per_kwh == Series(SLOT_START, 7200, (7_000_000,))
+    assert (offer.order_wh_min, offer.order_wh_max, offer.has_series) == (0, 3000, False)
+    assert (offer.source, offer.provider.name, offer.fulfillment_id) == (Source.OTHER, "p", "1")
+
+
+def test_a_delivery_may_stand_beside_the_providers_or_be_the_only_one() -> None:
+    message = a_catalog()
+    provider = message["catalog"]["providers"][0]
+    message["catalog"]["fulfillments"] = provider.pop("fulfillments")
+    assert len(buyer.offers_from_wire(message, "bpp.example")) == 1
+    message = a_catalog(fulfillment_ids=None)
+    assert len(buyer.offers_from_wire(message, "bpp.example")) == 1
+
+
+def test_a_category_that_is_not_the_items_says_nothing_about_it() -> None:
+    message = a_catalog(category_ids=["2"])
+    message["catalog"]["providers"][0]["categories"] = [
+        {"id": "1", "descriptor": {"code": "SOLAR_ENERGY"}},
+        {"id": "2", "descriptor": {"code": "WIND_ENERGY"}},
+    ]
+    assert buyer.offers_from_wire(message, "bpp.example")[0].source is Source.WIND
+
+
+@patient
+@given(provider=providers, shelf=st.lists(offers(), min_size=1, max_size=3))
+def test_a_catalog_survives_the_wire(provider: Provider, shelf: list[Offer]) -> None:
+    view = buyer.catalog_from_wire(seller.catalog_to_wire([(provider, shelf)]), "bpp.example")
+    assert view.problems == []
+    face = replace(
+        provider,
+        meter_id="",
+        short_desc=provider.short_desc or provider.name,
+        image_url=view.offers[0].provider.image_url,
+    )
+    assert view.offers == [
+        OfferView(
+            seller_id="bpp.example",
+            provider=face,
+            offer_id=offer.offer_id,
+            source=offer.source,
+            currency=offer.currency,
+            available_wh=offer.available_wh,
+            price_micro_per_kwh=offer.price_micro_per_kwh,
+            wheeling_micro_per_kwh=offer.wheeling_micro_per_kwh,
+            order_wh_min=offer.order_wh_min,
+            order_wh_max=offer.order_wh_max,
+            fulfillment_id=read.fulfillment_id,
+            fulfillment_type=offer.fulfillment_type,
+        )
+        for offer, read in zip(shelf, view.offers, strict=True)
+    ]
+
+
+def test_the_meter_of_a_provider_is_never_told() -> None:
+    wire = seller.catalog_to_wire([(FACE, [an_offer()])])
+    assert "meter-7" not in str(wire)
+
+
+def test_providers_without_offers_are_not_listed() -> None:
+    assert seller.catalog_to_wire([(FACE, [])]) == {"catalog": {}}
+
+
+def test_a_time_of_use_price_shows_its_mean_and_its_reach_to_those_who_know_one_price() -> None:
+    offer = an_offer(offered_wh=hours(1000, 3000, 0), price_micro_per_kwh=hours(200_000, 300_000, 900_000))
+    [item] = seller.catalog_to_wire([(FACE, [offer])])["catalog"]["providers"][0]["items"]
+    assert item["price"] == {"currency": "USD", "value": "0.275", "minimum_value": "0.2", "maximum_value": "0.3"}
+
+
+# --- on_select, on_init --------------------------------------------------------------------------------------------
+
+ASKED = an_order(customer=Customer("Anna", "", ""))
+
+
+def a_quote(**changes: Any) -> dict[str, Any]:
+    """A stranger's quote for what was asked: 3 kWh at 0.21, without series."""
+    order: dict[str, Any] = {
+        "items": [
+            {
+                "id": "offer-1",
+                "price": {"value": "0.21", "currency": "USD"},
+                "quantity": {"selected": {"measure": {"value": "3", "unit": "kWh"}}},
+            }
+        ],
+        "quote": {
+            "price": {"value": "0.63", "currency": "USD"},
+            "breakup": [{"title": "ENERGY", "price": {"value": "0.63", "currency": "USD"}}],
+            "ttl": "PT15M",
+        },
+    }
+    return {"order": {**order, **changes}}
+
+
+def with_lines(*lines: tuple[str, str], total: str, **item: Any) -> dict[str, Any]:
+    breakup = [
+        {"title": title, "price": {"value": value, "currency": "USD"}, **({"item": item} if item else {})}
+        for title, value in lines
+    ]
+    return a_quote(quote={"price": {"value": total, "currency": "USD"}, "breakup": breakup})
+
+
+def changed_item(**changes: Any) -> dict[str, Any]:
+    message = a_quote()
+    message["order"]["items"][0] |= changes
+    return message
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "path"),
+    [
+        (a_quote(items=[]), "30000", "message.order.items"),
+        (changed_item(id="another"), "40003", "message.order.items[0].id"),
+        (
+            changed_item(quantity={"selected": {"measure": {"value": "2", "unit": "kWh"}}}),
+            "40003",
+            "message.order.items[0].quantity.selected.measure",
+        ),
+        (with_lines(("ENERGY", "0.63"), total="0.64"), "40003", "message.order.quote.price.value"),
+        (with_lines(("TAX", "0.63"), total="0.63"), "40003", "message.order.quote.breakup[0].title"),
+        (with_lines(("ENERGY", "0.635"), total="0.63"), "30000", "message.order.quote.breakup[0].price.value"),
+        (
+            with_lines(("ENERGY", "0.60"), ("DISCOM_FEES", "-0.05"), total="0.55"),
+            "40003",
+            "message.order.quote.breakup",
+        ),
+        (a_quote(quote={"price": {"value": "1", "currency": "Dollar"}}), "30000", "message.order.quote.price.currency"),
+        (
+            a_quote(
+                quote={
+                    "price": {"value": "1", "currency": "USD"},
+                    "breakup": [{"title": "ENERGY", "price": {"value": "1", "currency": "EUR"}}],
+                }
+            ),
+            "40003",
+            "message.order.quote.breakup[0].price.currency",
+        ),
+        (
+            a_quote(quote={"price": {"value": "1", "currency": "USD"}, "ttl": "P1M"}),
+            "30000",
+            "message.order.quote.ttl",
+        ),
+        (
+            a_quote(cancellation_terms=[{"cancellation_fee": {"percentage": "10"}}]),
+            "30000",
+            "message.order.cancellation_terms[0].cancel_by.duration",
+        ),
+        (
+            a_quote(
+                cancellation_terms=[
+                    {
+                        "cancel_by": {"duration": "PT1H"},
+                        "cancellation_fee": {"amount": {"value": "1", "currency": "USD"}},
+                    }
+                ]
+            ),
+            "30000",
+            "message.order.cancellation_terms[0].cancellation_fee.percentage",
+        ),
+        (
+            a_quote(
+                cancellation_terms=[{"cancel_by": {"duration": "PT1H"}, "cancellation_fee": {"percentage": "101"}}]
+            ),
+            "30000",
+            "message.order.cancellation_terms[0].cancellation_fee.percentage",
+        ),
+    ],
+)
+def test_a_quote_nobody_can_trade_on_is_refused_where_it_is_wrong(
+    message: dict[str, Any], code: str, path: str
+) -> None:
+    with pytest.raises(WireRefusal) as caught:
+        buyer.quote_from_wire(message, ASKED, NOW)
+    assert (caught.value.code, caught.value.path) == (code, path)
+
+
+def test_a_strangers_quote_without_series_is_for_what_was_asked() -> None:
+    view = buyer.quote_from_wire(a_quote(), ASKED, NOW)
+    assert view.contracted_wh == ASKED.contracted_wh
+    assert view.price_micro_per_kwh == ASKED.price_micro_per_kwh
+    assert view.quote.lines == (QuoteLine(LineKind.ENERGY, "ENERGY", 63),)
+    assert (view.quote.expires_at, view.quote.quote_id) == (NOW + timedelta(minutes=15), "")
+    assert (view.wheeling_micro_per_kwh, view.provider_name, view.fulfillment_id) == (0, ASKED.provider_name, "1")
+
+
+def test_a_stranger_may_quote_less_for_a_single_slot() -> None:
+    one_slot = an_order(energy_wh=hours(3000))
+    message = changed_item(quantity={"selected": {"measure": {"value": "2", "unit": "kWh"}}})
+    assert buyer.quote_from_wire(message, one_slot, NOW).contracted_wh == hours(2000)
+
+
+def test_a_quote_without_lines_has_one_line() -> None:
+    view = buyer.quote_from_wire(a_quote(quote={"price": {"value": "1", "currency": "USD"}}), ASKED, NOW)
+    assert view.quote.lines == (QuoteLine(LineKind.ENERGY, "ENERGY", 100),)
+    assert view.quote.ttl_s > 0
+
+
+def test_grid_charges_of_a_stranger_are_a_price_per_kwh_when_one_gives_exactly_them() -> None:
+    message = with_lines(("ENERGY", "0.63"), ("DISCOM_FEES", "0.10"), total="0.73")
+    view = buyer.quote_from_wire(message, ASKED, NOW)
+    assert view.wheeling_micro_per_kwh == 33_333
+    assert [line.kind for line in view.quote.lines] == [LineKind.ENERGY, LineKind.WHEELING]
+
+
+def test_a_seller_that_repeats_no_price_keeps_to_the_one_ordered_at() -> None:
+    message = a_quote()
+    del message["order"]["items"][0]["price"]
+    assert buyer.quote_from_wire(message, ASKED, NOW).price_micro_per_kwh == ASKED.price_micro_per_kwh
+
+
+@patient
+@given(order=orders(), provider=providers, offer=offers())
+def test_a_quote_survives_the_wire(order: Order, provider: Provider, offer: Offer) -> None:
+    view = buyer.quote_from_wire(seller.quote_to_wire(order, provider, offer), order, EVENING_BEFORE)
+    assert view.quote == order.quote
+    assert (view.contracted_wh, view.price_micro_per_kwh) == (order.contracted_wh, order.price_micro_per_kwh)
+    assert view.wheeling_micro_per_kwh == order.wheeling_micro_per_kwh
+    assert (view.provider_name, view.cancellation_terms) == (provider.name, order.cancellation_terms)
+    assert view.payment_id == (order.payment_id or "1")
+    assert (view.fulfillment_id, view.fulfillment_type) == (order.fulfillment_id, order.fulfillment_type)
+
+
+def test_a_quote_for_nobody_yet_has_no_billing_and_no_payment() -> None:
+    wire = seller.quote_to_wire(replace(ASKED, customer=None), FACE, an_offer())["order"]
+    assert {"billing", "payments", "id"}.isdisjoint(wire)
+
+
+def test_an_order_without_a_quote_is_not_told_about() -> None:
+    bare = replace(ASKED, quote=None)
+    with pytest.raises(ValueError, match="no quote"):
+        seller.quote_to_wire(bare, FACE, an_offer())
+    with pytest.raises(ValueError, match="no quote"):
+        seller.order_to_wire(bare, FACE)
+    with pytest.raises(ValueError, match="no quote"):
+        buyer.confirm_to_wire(bare)
+
+
+# --- on_confirm, on_status, on_update, on_cancel -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "code"),
+    [
+        (OrderState.INITIALISED, "", "ORDER_PLACED"),
+        (OrderState.ACTIVE, "ACTIVE", "ORDER_PLACED"),
+        (OrderState.DELIVERING, "ACTIVE", "ORDER_PLACED"),
+        (OrderState.COMPLETED, "COMPLETE", "ORDER_COMPLETED"),
+        (OrderState.CANCELLED, "CANCELLED", "CANCELLED"),
+        (OrderState.EXPIRED, "CANCELLED", "CANCELLED"),
+    ],
+)
+def test_every_state_of_a_sellers_order_can_be_told(state: OrderState, status: str, code: str) -> None:
+    view = buyer.order_from_wire(seller.order_to_wire(replace(ASKED, state=state), FACE))
+    assert (view.status, view.state_code, view.detail_state) == (status, code, state.value)
+
+
+@patient
+@given(order=orders(), provider=providers)
+def test_a_contract_survives_the_wire(order: Order, provider: Provider) -> None:
+    view = buyer.order_from_wire(seller.order_to_wire(order, provider))
+    assert order.quote is not None
+    assert view.wire_order_id == (order.wire_order_id or order.order_id)
+    assert (view.status, view.payment_status, view.currency) == ("ACTIVE", "NOT-PAID", order.currency)
+    assert (view.lines, view.total_minor) == (order.quote.lines, order.quote.total_minor)
+    assert (view.contracted_wh, view.metered_wh, view.settlement) == (order.contracted_wh, None, None)
+    assert view.has_tracking is bool(order.tracking_token)
+
+
+@patient
+@given(order=settled_orders(), provider=providers)
+def test_a_settlement_survives_the_wire(order: Order, provider: Provider) -> None:
+    view = buyer.order_from_wire(seller.order_to_wire(order, provider))
+    assert order.settlement is not None
+    assert view.settlement is not None
+    assert (view.settlement.lines, view.settlement.settled_at) == (order.settlement.lines, order.settlement.settled_at)
+    assert view.settlement.total_minor == view.total_minor == order.settlement.total_minor
+    assert view.metered_wh == order.settlement.delivered_wh
+    assert (view.status, view.payment_status) == ("COMPLETE", "PAID")
+
+
+def test_readings_beyond_the_contract_can_be_told() -> None:
+    metered = hours(5000, 100)
+    assert buyer.order_from_wire(seller.order_to_wire(ASKED, FACE, metered_wh=metered)).metered_wh == metered
+
+
+@patient
+@given(order=cancelled_orders(), provider=providers)
+def test_a_cancellation_survives_the_wire(order: Order, provider: Provider) -> None:
+    view = buyer.order_from_wire(seller.order_to_wire(order, provider))
+    assert order.quote is not None
+    assert (view.status, view.cancelled_by) == ("CANCELLED", order.cancelled_by)
+    assert view.fee_minor == view.total_minor == order.quote.total_minor
+    assert (view.cancellation_reason_id, view.cancellation_note) == (
+        order.cancellation_reason_id or "OTHER",
+        order.refusal,
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "status"),
+    [
+        ({"status": "COMPLETED"}, "COMPLETE"),
+        ({"status": "SOFT_CANCEL"}, "CANCELLED"),
+        ({"fulfillments": [{"state": {"descriptor": {"code": "ORDER_COMPLETED"}}}]}, "COMPLETE"),
+        ({"fulfillments": [{"state": {"descriptor": {"code": "on its way"}}}]}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_status_of_a_strangers_order_is_understood(told: dict[str, Any], status: str) -> None:
+    view = buyer.order_from_wire({"order": {"id": "1", **told}})
+    assert (view.wire_order_id, view.status) == ("1", status)
+    assert (view.lines, view.total_minor, view.fee_minor, view.contracted_wh) == (None, None, 0, None)
+
+
+def test_a_settlement_without_an_instant_is_refused() -> None:
+    message = copy.deepcopy(seller.order_to_wire(ASKED, FACE))
+    message["order"]["tags"].append(tags.group_to_wire(tags.SETTLEMENT, {"total": "1"}))
+    with pytest.raises(WireRefusal) as caught:
+        buyer.order_from_wire(message)
+    assert caught.value.path == "message.order.tags.SETTLEMENT.settled_at"
+
+
+# --- The rest ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("action", CALLBACKS)
+def test_a_refusal_survives_the_wire(action: str) -> None:
+    refusal = WireRefusal("40002", "message.order", "Sold out; search again.")
+    message, error = seller.refusal_to_wire(action, refusal)
+    assert buyer.error_from_wire(error) == ("40002", "Sold out; search again.")
+    assert error["paths"] == "message.order"
+    assert not any(message.values())
+
+
+def test_a_refusal_that_is_changed_afterwards_spoils_no_other() -> None:
+    message, _ = seller.refusal_to_wire("on_search", WireRefusal("1", "", "No."))
+    message["catalog"]["providers"] = []
+    assert seller.refusal_to_wire("on_search", WireRefusal("1", "", "No."))[0] == {"catalog": {}}
+
+
+def test_tracking_support_and_forms_survive_the_wire() -> None:
+    url = "https://bpp.example/x"
+    assert buyer.tracking_from_wire(seller.tracking_to_wire(ASKED, url=url)) == buyer.TrackingView(url, "active")
+    assert buyer.tracking_from_wire(seller.tracking_to_wire(ASKED)) == buyer.TrackingView("", "inactive")
+    assert buyer.tracking_from_wire({"tracking": {"status": "ACTIVE"}}) == buyer.TrackingView("", "active")
+    helped = seller.support_to_wire("1", phone="+15551234567", url=url)
+    assert buyer.support_from_wire(helped) == buyer.SupportView("+15551234567", "", url)
+    assert buyer.rating_form_from_wire(seller.feedback_to_wire(url)) == buyer.FormView(url, False)
+    assert buyer.rating_form_from_wire(seller.feedback_to_wire()) is None
+
+
+def test_lists_of_choices_survive_the_wire() -> None:
+    reasons = [("001", "No longer needed"), ("002", "Too late")]
+    assert buyer.reasons_from_wire(seller.reasons_to_wire(reasons)) == [
+        buyer.ReasonView(reason_id, name) for reason_id, name in reasons
+    ]
+    assert buyer.reasons_from_wire({"cancellation_reasons": [{"id": "9"}]}) == [buyer.ReasonView("9", "9")]
+    assert buyer.categories_from_wire(seller.categories_to_wire(["Order"])) == ["Order"]
+    assert buyer.reasons_from_wire({}) == []
+    assert buyer.categories_from_wire({}) == []
+
+
+def test_cancellation_terms_are_written_as_notice_and_percentage() -> None:
+    order = replace(ASKED, cancellation_terms=(CancellationTerm(86_400, 0), CancellationTerm(90, 10)))
+    assert seller.quote_to_wire(order, FACE, an_offer())["order"]["cancellation_terms"] == [
+        {"cancel_by": {"duration": "PT24H"}, "cancellation_fee": {"percentage": "0"}},
+        {"cancel_by": {"duration": "PT90S"}, "cancellation_fee": {"percentage": "10"}},
+    ]
