@@ -46,6 +46,54 @@ _IDEMPOTENCY_PARAMETER = {
     "description": "A repeat with the same key gets the first answer and does nothing twice.",
 }
 
+#: The kernel answers this path itself, on every node alike (`beckn/desk.py`).
+_TRADING_TIME = {"trading_time": {"type": "string", "format": "date-time"}}
+_CLOCK_ANSWER = {
+    "description": "Done",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["mode", "trading_time"],
+                "properties": {"mode": {"enum": ["wall", "driven"]}, **_TRADING_TIME},
+            }
+        }
+    },
+}
+_CLOCK = {
+    "get": {
+        "operationId": "get_clock",
+        "summary": "How energy is dated here, and the trading time now.",
+        "tags": ["clock"],
+        "responses": {"200": _CLOCK_ANSWER},
+    },
+    "put": {
+        "operationId": "move_clock",
+        "summary": "Move a driven trading clock forward; answers when what became due has been done.",
+        "tags": ["clock"],
+        "security": [{"bearer": []}],
+        "x-roles": ["operator"],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"type": "object", "required": ["trading_time"], "properties": _TRADING_TIME}
+                }
+            },
+        },
+        "responses": {
+            "200": _CLOCK_ANSWER,
+            **{
+                str(status): {
+                    "description": _REFUSALS[status],
+                    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+                }
+                for status in (400, 401, 409)
+            },
+        },
+    },
+}
+
 
 def document(desk: Desk) -> dict[str, Any]:
     """The whole document as plain JSON values."""
@@ -53,6 +101,7 @@ def document(desk: Desk) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for route in desk.routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, references)
+    paths["/api/clock"] = _CLOCK
     info = {"title": desk.title, "version": desk.version, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}}
     if desk.description:
         info["description"] = desk.description

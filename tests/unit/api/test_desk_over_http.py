@@ -203,6 +203,7 @@ async def test_every_route_is_in_the_document_with_its_models(client: httpx.Asyn
     document = (await client.get("/openapi.json")).json()
     assert document["openapi"] == "3.1.0"
     assert set(document["paths"]) == {
+        "/api/clock",
         "/api/tokens",
         "/api/tokens/{token_id}",
         "/api/parcels",

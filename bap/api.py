@@ -1,0 +1,30 @@
+"""The JSON API of the buyer's node, for consumer apps: accounts, searches, orders, questions, webhooks.
+
+Calls that ask a seller answer 202 at once with what is known; with `Prefer: wait=N` they hold until the seller's answer
+has been worked on, N seconds at most, and answer the same document, only newer. Nobody polls: the wait is ended by a
+nudge from the handler of the callback.
+"""
+
+from __future__ import annotations
+
+from api import webhooks
+from api.desk import Desk
+from bap import api_accounts, api_orders, api_searches, api_sellers
+
+VERSION = "1.1.0"
+_DESCRIPTION = """Buy energy from people: search, choose, confirm, and pay for what was delivered.
+
+Make an account for each consumer, let the operator pay into its wallet, search, and take an order through
+`orders` -> `init` -> `confirm`. Everything that happens to a search or an order is an event: read them as a stream
+(`.../events`), or have them posted to a webhook. Amounts are whole minor units, energy is whole watt-hours."""
+
+
+def build() -> Desk:
+    """The route table of this node."""
+    desk = Desk(title="PowerShare buyer's node", version=VERSION, description=_DESCRIPTION)
+    api_accounts.add_routes(desk)
+    api_searches.add_routes(desk)
+    api_orders.add_routes(desk)
+    api_sellers.add_routes(desk)
+    webhooks.add_routes(desk)
+    return desk

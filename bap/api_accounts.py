@@ -1,0 +1,141 @@
+"""Accounts of consumers and the money in their wallets."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from api.desk import Call, Desk
+from api.paging import ListOf, Page, cursor, read_cursor
+from api.problems import conflict, not_found
+from bap.api_calls import READERS, visible_to
+from bap.api_models import AccountIn, AccountOut, DepositIn, LedgerProofOut, TransferOut
+from store import customers, transfers
+from store.db import UnitOfWork
+from trade import ledger
+
+
+def add_routes(desk: Desk) -> None:
+    """Give the desk the calls about accounts and money."""
+    tags = ["accounts"]
+
+    @desk.route("POST", "/api/accounts", role="app", body=AccountIn, answer=AccountOut, status=201, tags=tags)
+    async def create_account(call: Call[AccountIn]) -> AccountOut:
+        """Open an account, with an empty wallet, for a consumer of this app."""
+        account_id, given = str(uuid.uuid4()), call.body.model_dump()
+        async with call.node.database.unit_of_work() as uow:
+            await customers.insert(uow, account_id=account_id, token_id=call.token.token_id, now=call.now, **given)
+        return AccountOut(account_id=account_id, created_at=call.now, balance_minor=0, reserved_minor=0, **given)
+
+    @desk.route("GET", "/api/accounts", role=READERS, query=Page, answer=ListOf[AccountOut], tags=tags)
+    async def list_accounts(call: Call[None]) -> ListOf[AccountOut]:
+        """List this app's accounts, newest first."""
+        after = read_cursor(call.query.after, count=2)
+        async with call.node.database.unit_of_work() as uow:
+            rows = await customers.page(
+                uow,
+                token_id=visible_to(call),
+                after=(datetime.fromisoformat(after[0]), after[1]) if after else None,
+                limit=call.query.limit,
+            )
+            items = [await _with_money(uow, row) for row in rows]
+        more = len(rows) == call.query.limit
+        last = cursor(rows[-1]["created_at"].isoformat(), rows[-1]["account_id"]) if more else None
+        return ListOf[AccountOut](items=items, next=last)
+
+    @desk.route("GET", "/api/accounts/{account_id}", role=READERS, answer=AccountOut, tags=tags)
+    async def get_account(call: Call[None]) -> AccountOut:
+        """Show an account, what its wallet holds and what is reserved for orders."""
+        async with call.node.database.unit_of_work() as uow:
+            return await _with_money(uow, await _account(uow, call))
+
+    @desk.route(
+        "POST",
+        "/api/accounts/{account_id}/deposits",
+        role="operator",
+        body=DepositIn,
+        answer=AccountOut,
+        status=201,
+        tags=tags,
+    )
+    async def deposit(call: Call[DepositIn]) -> AccountOut:
+        """Pay money into a wallet.
+
+        A repeat with the same reference changes nothing; with the same reference and another amount it is refused.
+        """
+        async with call.node.database.unit_of_work() as uow:
+            account = await _account(uow, call)
+            transfer = ledger.deposit(
+                account_id=account["account_id"],
+                amount_minor=call.body.amount_minor,
+                currency=account["currency"],
+                reference=call.body.reference,
+                at=call.now,
+            )
+            try:
+                await transfers.post(uow, [transfer])
+            except transfers.TransferConflict as known:
+                raise conflict(
+                    "This reference was used for another amount; use a new reference for another deposit.",
+                    field="reference",
+                ) from known
+            return await _with_money(uow, account)
+
+    @desk.route(
+        "GET",
+        "/api/accounts/{account_id}/transfers",
+        role=READERS,
+        query=Page,
+        answer=ListOf[TransferOut],
+        tags=tags,
+    )
+    async def list_transfers(call: Call[None]) -> ListOf[TransferOut]:
+        """List what moved into and out of a wallet, newest first."""
+        after = read_cursor(call.query.after, count=1)
+        async with call.node.database.unit_of_work() as uow:
+            account = await _account(uow, call)
+            moved = await transfers.statement(
+                uow,
+                ledger.wallet(account["account_id"]),
+                after=str(after[0]) if after else None,
+                limit=call.query.limit,
+            )
+        items = [TransferOut.model_validate(transfer, from_attributes=True) for transfer in moved]
+        return ListOf[TransferOut](
+            items=items, next=cursor(moved[-1].transfer_id) if len(moved) == call.query.limit else None
+        )
+
+    @desk.route("GET", "/api/ledger/proof", role="operator", answer=LedgerProofOut, tags=["ledger"])
+    async def prove_ledger(call: Call[None]) -> LedgerProofOut:
+        """Add up every transfer anew and compare with the balances kept."""
+        async with call.node.database.unit_of_work() as uow:
+            proof = await transfers.proof(uow)
+        return LedgerProofOut(
+            balanced=proof.balanced,
+            accounts=len(proof.accounts),
+            transfers=proof.transfers,
+            moved_minor=proof.moved_minor,
+            problems=list(proof.problems),
+        )
+
+
+async def _account(uow: UnitOfWork, call: Call[Any]) -> Mapping[str, Any]:
+    account_id = call.path["account_id"]
+    account = await customers.get(uow, account_id, token_id=visible_to(call))
+    if account is None:
+        raise not_found("account", account_id)
+    return account
+
+
+async def _with_money(uow: UnitOfWork, account: Mapping[str, Any]) -> AccountOut:
+    account_id, currency = account["account_id"], account["currency"]
+    shown = {name: account[name] for name in AccountIn.model_fields}
+    return AccountOut(
+        account_id=account_id,
+        created_at=account["created_at"],
+        balance_minor=await transfers.balance(uow, ledger.wallet(account_id), currency),
+        reserved_minor=await customers.reserved_minor(uow, account_id, currency),
+        **shown,
+    )

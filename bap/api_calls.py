@@ -1,0 +1,85 @@
+"""What the calls of consumer apps share: whose things they may see, waiting for a seller, refusals as HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from api.desk import Call
+from api.problems import ApiError, conflict
+from bap import letters
+from bap.buyer import NotNow, Unfit
+from bap.translate import WireRefusal
+from store import transfers
+from store.db import UnitOfWork
+
+#: Who may look: the app whose things they are, and the operator, who sees all.
+READERS = ("app", "operator")
+
+
+def visible_to(call: Call[Any]) -> str | None:
+    """The token whose things the caller may see; None for operators, who see all."""
+    return None if call.token.role == "operator" else call.token.token_id
+
+
+class Waiting:
+    """Holds a request until something was nudged, as long as the caller wants to wait."""
+
+    def __init__(self, queue: asyncio.Queue[Any], seconds: float) -> None:
+        self._queue, self._seconds = queue, seconds
+
+    async def until(self, is_enough: Callable[[Any], bool] = lambda payload: True) -> None:
+        """Wait until `is_enough` says so of a nudge's payload, or the time is over."""
+        if not self._seconds:
+            return
+        try:
+            async with asyncio.timeout(self._seconds):
+                while not is_enough(await self._queue.get()):
+                    pass
+        except TimeoutError:
+            return
+
+
+@asynccontextmanager
+async def waiting(call: Call[Any], channel: str) -> AsyncIterator[Waiting]:
+    """Listen before the letter is sent, so that no answer can be too quick to be heard."""
+    with call.node.listen(channel) as queue:
+        yield Waiting(queue, call.wait.seconds)
+
+
+@asynccontextmanager
+async def unit_of_work(call: Call[Any]) -> AsyncIterator[UnitOfWork]:
+    """A unit of work whose foreseen refusals become HTTP answers."""
+    try:
+        async with call.node.database.unit_of_work() as uow:
+            yield uow
+    except Unfit as refusal:
+        raise ApiError(422, refusal.sentence, field=refusal.field, limit=refusal.limit) from refusal
+    except NotNow as refusal:
+        raise conflict(refusal.sentence, field=refusal.field) from refusal
+    except WireRefusal as refusal:
+        raise ApiError(422, f"A seller would not understand this: {refusal}", field="body") from refusal
+    except transfers.InsufficientFunds as refusal:
+        raise await _payment_required(call, refusal.account) from refusal
+    except letters.SellerUnknown as refusal:
+        raise ApiError(
+            503,
+            f"The registry knows no seller '{refusal}' just now; check the id, or try again when it is back.",
+            field="seller_id",
+            headers={"Retry-After": "5"},
+        ) from refusal
+
+
+async def _payment_required(call: Call[Any], account: str) -> ApiError:
+    """402 that says how much the wallet holds."""
+    async with call.node.database.unit_of_work() as uow:
+        held = await transfers.balances(uow, account)
+    shown = ", ".join(f"{amount} minor units of {currency}" for currency, amount in held.items()) or "nothing"
+    return ApiError(
+        402,
+        f"The wallet holds {shown}, less than this would reserve; deposit more and try again.",
+        field="account_id",
+        more={"balance_minor": held},
+    )

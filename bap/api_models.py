@@ -1,0 +1,231 @@
+"""What consumer apps send and get: accounts, searches, offers, questions. Money in minor units, energy in Wh."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, Field, model_validator
+
+from api.paging import Id, Instant, Name, Strict
+from api.series import EnergySeriesOut, InstantOut, PriceSeriesOut
+from energy_catalog.offers import Intent, OfferView, Source
+from trade.money import DecimalRefused, utc, whole_units
+
+Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217")]
+Gps = Annotated[str, Field(pattern=r"^-?\d{1,2}(\.\d{1,6})?, ?-?\d{1,3}(\.\d{1,6})?$", description="lat, lon")]
+AmountMinor = Annotated[int, Field(gt=0, le=10**15)]
+Phone = Annotated[str, Field(pattern=r"^\+?[1-9]\d{1,14}$", description="E.164")]
+Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
+
+
+class AccountIn(Strict):
+    """A consumer of this app, as sellers will see the bill."""
+
+    name: Name
+    email: Email
+    phone: Phone
+    currency: Currency
+
+
+class AccountOut(BaseModel):
+    """A consumer's account and wallet: `balance_minor` is free, `reserved_minor` is held for orders."""
+
+    account_id: str
+    name: str
+    email: str
+    phone: str
+    currency: str
+    created_at: InstantOut
+    balance_minor: int
+    reserved_minor: int
+
+
+class DepositIn(Strict):
+    """Money that came in from outside; `reference` makes a repeat the same deposit."""
+
+    amount_minor: AmountMinor
+    reference: Id
+
+
+class TransferOut(BaseModel):
+    """One movement of the ledger."""
+
+    transfer_id: str
+    debit: str
+    credit: str
+    amount_minor: int
+    currency: str
+    order_id: str
+    memo: str
+    at: InstantOut
+
+
+class LedgerProofOut(BaseModel):
+    """Whether every balance equals its transfers and every currency sums to zero."""
+
+    balanced: bool
+    accounts: int
+    transfers: int
+    moved_minor: dict[str, int]
+    problems: list[str]
+
+
+class Window(Strict):
+    """A stretch of time in which energy is wanted."""
+
+    start: Instant
+    end: Instant
+
+    @model_validator(mode="after")
+    def _forward(self) -> Window:
+        if self.end <= self.start:
+            raise ValueError("'end' must lie after 'start'")
+        return self
+
+
+class Near(Strict):
+    """A circle in which the energy should be made."""
+
+    gps: Gps
+    radius_m: int = Field(ge=1, le=20_000_000)
+
+
+class SearchIn(Strict):
+    """What is looked for; what is left out may be anything. `seller_id` asks one seller without the gateway."""
+
+    account_id: Id | None = None
+    seller_id: Id | None = None
+    window: Window | None = None
+    energy_wh: int | None = Field(default=None, ge=1, le=10**12)
+    price_per_kwh_max: str | None = Field(default=None, max_length=20, description="Decimal, such as 0.21")
+    currency: Currency | None = None
+    source: Source | None = None
+    provider_id: Id | None = None
+    near: Near | None = None
+
+    @model_validator(mode="after")
+    def _price_has_a_currency(self) -> SearchIn:
+        if self.price_per_kwh_max is not None:
+            if self.currency is None:
+                raise ValueError("'price_per_kwh_max' needs a 'currency'")
+            self._price()
+        return self
+
+    def _price(self) -> int | None:
+        if self.price_per_kwh_max is None:
+            return None
+        try:
+            return whole_units(self.price_per_kwh_max, places=6)
+        except DecimalRefused as refusal:
+            raise ValueError(f"'price_per_kwh_max': {refusal}") from refusal
+
+    def intent(self) -> Intent:
+        """The same as the rules know it."""
+        return Intent(
+            window_start=utc(self.window.start) if self.window else None,
+            window_end=utc(self.window.end) if self.window else None,
+            energy_wh=self.energy_wh,
+            price_micro_per_kwh_max=self._price(),
+            currency=self.currency,
+            source=self.source,
+            provider_id=self.provider_id,
+            near_gps=self.near.gps if self.near else None,
+            radius_m=self.near.radius_m if self.near else None,
+        )
+
+
+class ProviderOut(BaseModel):
+    """Who sells: a prosumer as its node shows it; `gps` is the centre of a privacy cell, never a house."""
+
+    provider_id: str
+    name: str
+    short_desc: str
+    image_url: str
+    gps: str
+    rating: str
+
+
+class OfferOut(BaseModel):
+    """An offer that came back; without `has_series` the one slot is the seller's whole delivery window."""
+
+    seller_id: str
+    provider: ProviderOut
+    offer_id: str
+    source: str
+    currency: str
+    available: EnergySeriesOut
+    price: PriceSeriesOut
+    wheeling_micro_per_kwh: int
+    order_wh_min: int
+    order_wh_max: int
+    fulfillment_id: str
+    fulfillment_type: str
+    has_series: bool
+
+    @classmethod
+    def of(cls, view: OfferView) -> OfferOut:
+        """From the catalogue's view of it."""
+        face = view.provider
+        return cls(
+            seller_id=view.seller_id,
+            provider=ProviderOut(
+                provider_id=face.provider_id,
+                name=face.name,
+                short_desc=face.short_desc,
+                image_url=face.image_url,
+                gps=face.gps,
+                rating=face.rating,
+            ),
+            offer_id=view.offer_id,
+            source=view.source.value,
+            currency=view.currency,
+            available=EnergySeriesOut.of(view.available_wh),
+            price=PriceSeriesOut.of(view.price_micro_per_kwh),
+            wheeling_micro_per_kwh=view.wheeling_micro_per_kwh,
+            order_wh_min=view.order_wh_min,
+            order_wh_max=view.order_wh_max,
+            fulfillment_id=view.fulfillment_id,
+            fulfillment_type=view.fulfillment_type,
+            has_series=view.has_series,
+        )
+
+
+class SearchOut(BaseModel):
+    """A search and the offers that came back so far."""
+
+    transaction_id: str
+    created_at: InstantOut
+    sellers: int = Field(description="Sellers that have answered with an offer")
+    offers: list[OfferOut]
+
+
+class RefusalOut(BaseModel):
+    """The seller's no."""
+
+    code: str
+    sentence: str
+
+
+class AskIn(Strict):
+    """A question to a seller that belongs to no order; `transaction_id` when it belongs to a search."""
+
+    transaction_id: Id | None = None
+
+
+class Choice(BaseModel):
+    """One entry of a seller's list."""
+
+    id: str
+    name: str
+
+
+class AskOut(BaseModel):
+    """A question to a seller and, once it came, the answer; `items` is null before."""
+
+    message_id: str
+    transaction_id: str
+    seller_id: str
+    items: list[Choice] | None
+    refusal: RefusalOut | None = None
+    asked_at: datetime

@@ -1,0 +1,116 @@
+"""The wake-ups of the buyer's node. Each takes one order at a time, locked, in a unit of work of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import structlog
+
+from bap import buyer, letters, translate
+from bap.buyer import Step
+from beckn.jobs import Job
+from beckn.node import Node
+from store import customers, orders
+from store.db import UnitOfWork
+from trade.order import Order
+
+log = structlog.get_logger("bap.jobs")
+
+#: Orders that one run of a job works on at most; the next run goes on.
+ORDERS_EACH_RUN = 500
+
+
+async def chase_unanswered(node: Node) -> None:
+    """End drafts that nobody answered; ask how orders stand whose confirm, cancel or update was not answered."""
+    await _one_by_one(node, _chase_next)
+
+
+async def _chase_next(node: Node, uow: UnitOfWork) -> bool:
+    now = node.wall.now()
+    due = await orders.unanswered(uow, now, 1)
+    for order in due:
+        message_id = letters.new_message_id()
+        step = buyer.note_silence(order, message_id=message_id, now=now, wait=node.settings.contract_wait)
+        kept = await letters.keep(uow, node, step, before=order, now=now, answers=order.awaiting_message_id)
+        if kept.awaiting_until is not None:
+            await _ask_status(node, uow, kept, message_id)
+    return bool(due)
+
+
+async def expire_quotes(node: Node) -> None:
+    """End drafts whose quote ran out before it was confirmed."""
+    await _one_by_one(node, _expire_next)
+
+
+async def _expire_next(node: Node, uow: UnitOfWork) -> bool:
+    now = node.wall.now()
+    due = await orders.expired_quotes(uow, now, 1)
+    for order in due:
+        await letters.keep(uow, node, buyer.expire(order, now=now), before=order, now=now)
+    return bool(due)
+
+
+async def start_deliveries(node: Node) -> None:
+    """Contracts whose first slot has begun (trading clock) are being delivered."""
+    await _one_by_one(node, _start_next)
+
+
+async def _start_next(node: Node, uow: UnitOfWork) -> bool:
+    due = await orders.to_start(uow, node.trading.now(), 1)
+    for order in due:
+        step = buyer.start_delivery(order, now=node.wall.now())
+        if step is not None:
+            await letters.keep(uow, node, step, before=order, now=node.wall.now())
+    return bool(due)
+
+
+async def ask_about_late_settlements(node: Node) -> None:
+    """Ask how orders stand that should have been settled long ago: the seller's word may have been lost."""
+    await _one_by_one(node, _ask_next)
+
+
+async def _ask_next(node: Node, uow: UnitOfWork) -> bool:
+    now = node.wall.now()
+    late = node.trading.now() - timedelta(seconds=node.settings.settle_late_s)
+    due = await customers.lock_overdue(uow, ended_before=late, now_wall=now, limit=1)
+    for order in due:
+        message_id = letters.new_message_id()
+        told = {"action": "status", "message_id": message_id}
+        asked = Step(replace(order, updated_at=now), (), (("order.asked", told),))
+        kept = await letters.keep(uow, node, asked, before=order, now=now)
+        await _ask_status(node, uow, kept, message_id)
+    return bool(due)
+
+
+async def _ask_status(node: Node, uow: UnitOfWork, order: Order, message_id: str) -> None:
+    try:
+        await letters.send_about(
+            uow,
+            node,
+            order,
+            action="status",
+            message=translate.status_to_wire(order),
+            message_id=message_id,
+            now=node.wall.now(),
+        )
+    except letters.SellerUnknown:
+        log.warning("seller_unknown", order_id=order.order_id, seller_id=order.counterparty_id, state=order.state)
+
+
+async def _one_by_one(node: Node, work: Callable[[Node, UnitOfWork], Awaitable[bool]]) -> None:
+    """Repeat the work in fresh units of work until there is none, or enough for one run."""
+    for _ in range(ORDERS_EACH_RUN):
+        async with node.database.unit_of_work() as uow:
+            if not await work(node, uow):
+                return
+
+
+#: What wakes up when: the first three also watch deadlines of `trade.order.DEADLINES`.
+JOBS = (
+    Job("chase_unanswered", 2.0, chase_unanswered),
+    Job("expire_quotes", 5.0, expire_quotes),
+    Job("start_deliveries", 30.0, start_deliveries, on_clock_move=True),
+    Job("ask_about_late_settlements", 60.0, ask_about_late_settlements),
+)

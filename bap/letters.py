@@ -1,0 +1,149 @@
+"""What every use case of this node ends with: keep the step, tell the app, put the letter in the outbox.
+
+All of it happens in the caller's unit of work, so an order, its money, its events and its letter commit together. Those
+who wait are nudged after the commit: event streams by subject, requests with `Prefer: wait` by the message_id whose
+answer they await, and webhooks.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from api import webhooks
+from bap.buyer import Step
+from beckn import envelope
+from beckn.envelope import Party
+from beckn.node import Node
+from store import events, orders, transfers
+from store.db import UnitOfWork
+from trade import ledger
+from trade.order import Order
+
+
+class SellerUnknown(Exception):
+    """The registry knows no such seller, or not just now."""
+
+
+def new_message_id() -> str:
+    """An id for a letter, made before anything is decided."""
+    return str(uuid.uuid4())
+
+
+def answer_channel(message_id: str) -> str:
+    """Nudged when the answer to a letter of ours has been worked on."""
+    return f"answer:{message_id}"
+
+
+def summary(order: Order) -> dict[str, Any]:
+    """What every event of an order says."""
+    return {
+        "order_id": order.order_id,
+        "account_id": order.account_id,
+        "state": order.state.value,
+        "transaction_id": order.transaction_id,
+        "seller_id": order.counterparty_id,
+        "provider_id": order.provider_id,
+    }
+
+
+async def keep(
+    uow: UnitOfWork, node: Node, step: Step, *, before: Order | None, now: datetime, answers: str = ""
+) -> Order:
+    """Store a step: the order when it changed (`before` None: it is new), its transfers and events.
+
+    `answers` is the message_id that this step is the outcome of. Raises store.orders.OrderExists for a new order whose
+    session has one, store.transfers.InsufficientFunds when the wallet cannot pay.
+    """
+    order = step.order
+    if before is None:
+        await orders.insert(uow, order)
+    elif order is not before:
+        await orders.save(uow, order)
+    if step.transfers:
+        await transfers.post(uow, step.transfers)
+    if step.events:
+        told = [(kind, {**summary(order), **data}) for kind, data in step.events]
+        queued = await events.append_of_order(
+            uow, account_id=order.account_id, order_id=order.order_id, events=told, now=now
+        )
+        nudge_after(uow, node, f"order:{order.order_id}", webhooks_wait=queued)
+    if answers:
+        nudge_after(uow, node, answer_channel(answers))
+    return order
+
+
+def nudge_after(uow: UnitOfWork, node: Node, channel: str, payload: Any = None, *, webhooks_wait: bool = False) -> None:
+    """Nudge a channel, and the courier when webhooks have something to carry, once the unit of work commits."""
+
+    def committed() -> None:
+        node.nudge(channel, payload)
+        if webhooks_wait:
+            node.nudge(webhooks.CHANNEL)
+
+    uow.after_commit(committed)
+
+
+async def reserved(uow: UnitOfWork, order: Order) -> int:
+    """What the order's escrow holds, minor units."""
+    return await transfers.balance(uow, ledger.escrow(order.order_id), order.currency)
+
+
+async def send(
+    uow: UnitOfWork,
+    node: Node,
+    *,
+    action: str,
+    seller_id: str,
+    message: dict[str, Any] | None,
+    transaction_id: str,
+    message_id: str,
+    now: datetime,
+) -> None:
+    """Put a letter to a seller into the outbox; raises SellerUnknown."""
+    url = await node.directory.url_of(seller_id, "BPP")
+    if url is None:
+        raise SellerUnknown(seller_id)
+    context = envelope.request_context(
+        action=action,
+        network=node.network,
+        bap=node.me,
+        bpp=Party(seller_id, url),
+        transaction_id=transaction_id,
+        message_id=message_id,
+        now=now,
+    )
+    await node.outbox.post(
+        uow,
+        action=action,
+        receiver_id=seller_id,
+        url=url,
+        body=envelope.build(context, message),
+        transaction_id=transaction_id,
+        message_id=message_id,
+        now=now,
+    )
+
+
+async def send_about(
+    uow: UnitOfWork,
+    node: Node,
+    order: Order,
+    *,
+    action: str,
+    message: dict[str, Any],
+    message_id: str,
+    now: datetime,
+) -> None:
+    """Put a letter about an order to its seller into the outbox; raises SellerUnknown."""
+    await send(
+        uow,
+        node,
+        action=action,
+        seller_id=order.counterparty_id,
+        message=message,
+        transaction_id=order.transaction_id,
+        message_id=message_id,
+        now=now,
+    )

@@ -1,0 +1,33 @@
+"""A stored offer of a search -> the offer as the rules know it. What is stored is what apps are shown (`OfferOut`)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from energy_catalog.offers import OfferView, Provider, Source
+from trade.money import Series
+
+
+def offer_from_document(document: dict[str, Any]) -> OfferView:
+    """The offer that `OfferOut.of` turned into JSON; the meter is the seller's secret and stays empty."""
+    face = document["provider"]
+    return OfferView(
+        seller_id=document["seller_id"],
+        provider=Provider(**face, meter_id=""),
+        offer_id=document["offer_id"],
+        source=Source(document["source"]),
+        currency=document["currency"],
+        available_wh=_series(document["available"], "energy_wh"),
+        price_micro_per_kwh=_series(document["price"], "price_micro_per_kwh"),
+        wheeling_micro_per_kwh=document["wheeling_micro_per_kwh"],
+        order_wh_min=document["order_wh_min"],
+        order_wh_max=document["order_wh_max"],
+        fulfillment_id=document["fulfillment_id"],
+        fulfillment_type=document["fulfillment_type"],
+        has_series=document["has_series"],
+    )
+
+
+def _series(document: dict[str, Any], name: str) -> Series:
+    return Series(datetime.fromisoformat(document["start"]), document["slot_s"], tuple(document[name]))
