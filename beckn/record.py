@@ -29,7 +29,9 @@ class Recorder:
     def record(self, action: str, body: bytes, headers: Mapping[str, str]) -> None:
         """Write one message; called in order of receipt."""
         stem = f"{self._sequence()}-{self._receiver}-{_UNSAFE.sub('_', action)}"
-        (self._directory / f"{stem}.headers").write_bytes(orjson.dumps({**headers}, option=orjson.OPT_INDENT_2))
+        (self._directory / f"{stem}.headers").write_bytes(
+            orjson.dumps({str(name): value for name, value in headers.items()}, option=orjson.OPT_INDENT_2)
+        )
         (self._directory / f"{stem}.body").write_bytes(body)
 
     def _sequence(self) -> str:
