@@ -259,11 +259,12 @@ class Network:
         report: Report | None = None,
     ) -> None:
         deadline = time.monotonic() + limit_s
-        waiting = list(nodes)
+        waiting, done = list(nodes), -1
         while True:
             waiting = still(waiting)
-            if report is not None:
-                report(stage, len(nodes) - len(waiting), len(nodes))
+            if report is not None and len(nodes) - len(waiting) != done:
+                done = len(nodes) - len(waiting)
+                report(stage, done, len(nodes))
             if not waiting:
                 return
             self.check()
