@@ -43,6 +43,22 @@ def generate(key_id: str) -> Keys:
     )
 
 
+def for_compose() -> dict[str, str]:
+    """Keys, tokens and the database's password for the four nodes of compose.yaml, by variable."""
+    variables = {"POSTGRES_PASSWORD": secrets.token_urlsafe(24)}
+    for name in ("registry", "gateway", "bap", "bpp"):
+        made = generate(f"{name}-1")
+        prefix = name.upper()
+        variables |= {
+            f"{prefix}_SIGNING_KEY": made.signing_key,
+            f"{prefix}_ENCRYPTION_KEY": made.encryption_key,
+            f"{prefix}_ADMIN_TOKEN": secrets.token_urlsafe(32),
+        }
+        if name == "registry":
+            variables["REGISTRY_PUBLIC_KEY"] = made.signing_public_key
+    return variables
+
+
 class KeyRing:
     """The tokens and keys of the nodes; kept in a file of the owner's alone when the network is kept."""
 

@@ -99,18 +99,29 @@ def node(role: Annotated[str, typer.Argument(help="registry, gateway, bap or bpp
 
 @app.command()
 def migrate(
+    databases: Annotated[
+        list[str] | None, typer.Argument(help="Databases on the server of DATABASE_URL; none: the one it names.")
+    ] = None,
+    *,
+    create: Annotated[bool, typer.Option("--create", help="Create those that are not there.")] = False,
+    wait: Annotated[float, typer.Option(min=0, max=600, help="How long to wait for PostgreSQL, seconds.")] = 0.0,
     name: NodeName = "",
     directory: Directory = DIRECTORY,
-    wait: Annotated[float, typer.Option(min=0, max=600, help="How long to wait for PostgreSQL, seconds.")] = 0.0,
 ) -> None:
-    """Bring the database at DATABASE_URL to the newest schema. Safe to run at any time, and by many at once."""
+    """Bring a database to the newest schema. Safe to run at any time, and by many at once."""
     from store import migrate as migrations
 
     try:
-        before, after = migrations.upgrade(where.database_url(name, directory), wait_s=wait)
+        url = where.database_url(name, directory)
+        for database in databases or [""]:
+            if create and database:
+                migrations.create(url, database, wait_s=wait)
+            target = migrations.named(url, database) if database else url
+            before, after = migrations.upgrade(target, wait_s=wait)
+            done = f"already at {after}" if before == after else f"migrated from {before or 'nothing'} to {after}"
+            typer.echo(f"{database}: {done}" if database else done)
     except (NotFound, migrations.UnknownRevision, migrations.Unreachable) as error:
         show.fail(error)
-    typer.echo(f"already at {after}" if before == after else f"migrated from {before or 'nothing'} to {after}")
 
 
 @keys_app.command("new")
@@ -124,6 +135,15 @@ def keys_new(
     typer.echo(f"# signing public key:    {made.signing_public_key}")
     typer.echo(f"# encryption public key: {made.encryption_public_key}")
     typer.echo(f"KEY_ID={made.key_id}\nSIGNING_KEY={made.signing_key}\nENCRYPTION_KEY={made.encryption_key}")
+
+
+@keys_app.command("compose")
+def keys_compose() -> None:
+    """Make everything secret that compose.yaml asks for, as the .env file that stands beside it."""
+    from cli import keys
+
+    for variable, value in keys.for_compose().items():
+        typer.echo(f"{variable}={value}")
 
 
 @keys_app.command("show")

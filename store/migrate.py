@@ -2,7 +2,7 @@
 
 Any number of nodes may start at once on one database: an advisory lock lets the first do the work and the others find
 it done. A new migration is a file in store/migrations/versions/ whose `down_revision` names the one before it; the
-test that compares the catalogues says what it still lacks against store/tables.py.
+test that compares the catalogues says what it still lacks against store/tables/.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import io
 import time
 from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
 from alembic import command
@@ -47,6 +48,30 @@ def upgrade(url: str, *, wait_s: float = 0.0) -> tuple[str, str]:
     UnknownRevision, and asyncpg's errors as they come when a migration fails.
     """
     return asyncio.run(_upgrade(url, wait_s))
+
+
+def named(url: str, name: str) -> str:
+    """The URL of another database on the same server."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(path=f"/{quote(name, safe='')}"))
+
+
+def create(url: str, name: str, *, wait_s: float = 0.0) -> bool:
+    """Create database `name` on the server of `url`; False when it is there already. Raises Unreachable."""
+    return asyncio.run(_create(url, name, wait_s))
+
+
+async def _create(url: str, name: str, wait_s: float) -> bool:
+    connection = await _connect(url, wait_s)
+    try:
+        # There is no CREATE DATABASE IF NOT EXISTS; two at once are told apart by the error.
+        quoted = name.replace('"', '""')
+        await connection.execute(f'CREATE DATABASE "{quoted}"')
+    except (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
+        return False
+    finally:
+        await connection.close()
+    return True
 
 
 async def current(connection: asyncpg.Connection) -> str:
