@@ -1,6 +1,6 @@
 """Every table of the first release, the guard against overselling, and the rows that are only ever added to.
 
-Checked by hand against store/tables.py and, catalogue by catalogue, by tests/integration/test_migrations.py.
+Checked by hand against store/tables/ and, catalogue by catalogue, by tests/integration/test_migrations.py.
 """
 
 from __future__ import annotations
