@@ -328,9 +328,13 @@ def _differs(application: Application, same: Subscription) -> bool:
 
 
 def new_row(application: Application, same: Subscription | None, policy: Policy, now: datetime) -> Subscription:
-    """The row an application asks for, its validity within what this registry grants."""
+    """The row an application asks for, its validity within what this registry grants; raises UnableToSubscribe."""
     kept = None if same is None or same.status in UNPROVEN else same
     longest = now + timedelta(seconds=policy.key_lifetime_s_max)
+    if application.valid_from is not None and application.valid_from >= longest:
+        raise UnableToSubscribe(
+            f"valid_from lies beyond {longest.isoformat()}, the longest validity granted here", field="valid_from"
+        )
     return Subscription(
         *application.key,
         url=application.url,
