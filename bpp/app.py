@@ -19,12 +19,20 @@ from store.directory import DirectoryRows
 from store.messages import InboxRows, OutboxRows
 
 
-def build(
-    settings: SellerSettings, *, wall: Clock | None = None, transport: Transport | None = None
-) -> web.Application:
-    """The seller's application."""
+def stores_of(settings: SellerSettings) -> Stores:
+    """The seller's memory: one database."""
     database = Database(settings.database_url, pool_max=settings.database_pool_max)
-    stores = Stores(database, InboxRows(database), OutboxRows(database), DirectoryRows(database), ClockRows(database))
+    return Stores(database, InboxRows(database), OutboxRows(database), DirectoryRows(database), ClockRows(database))
+
+
+def build(
+    settings: SellerSettings,
+    *,
+    stores: Stores | None = None,
+    wall: Clock | None = None,
+    transport: Transport | None = None,
+) -> web.Application:
+    """The seller's application; what is not given is the real thing."""
     faces = Faces()
 
     def shop(running: Node) -> Shop:
@@ -33,7 +41,7 @@ def build(
     return node.build_app(
         settings,
         role=Role.BPP,
-        stores=stores,
+        stores=stores or stores_of(settings),
         handlers=lambda running: handlers.handlers(shop(running)),
         api=lambda app, running: api.mount(app, shop(running)),
         jobs=jobs.jobs(settings, shop),
