@@ -38,12 +38,6 @@ def check(action: str, document: dict[str, Any], *, profile: Profile) -> None:
         raise _explain(next(iter(validator.iter_errors(document))), documents.document(profile, action))
 
 
-def compile_all(profile: Profile) -> None:
-    """Compile every schema of a profile now (a few milliseconds each), so that no letter pays for it."""
-    for name in documents.schema_names():
-        _validator(profile, name)
-
-
 @cache
 def _validator(profile: Profile, action: str) -> jsonschema_rs.Draft202012Validator:
     # The linear-time regex engine: a stranger's string can never make a pattern run away.

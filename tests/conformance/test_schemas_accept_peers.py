@@ -80,7 +80,7 @@ def test_select_init_and_confirm_without_series_are_understood() -> None:
 @pytest.mark.parametrize("name", ["11_on_select", "12_on_init"])
 def test_the_quotes_without_series_are_understood_over_what_was_asked(name: str) -> None:
     asked = Series(WINDOW[0], 3600, (125_000,) * 8)
-    order = an_order(energy_wh=asked, price=7_000_000, currency="INR")
+    order = an_order(energy_wh=asked, price=7_000_000, currency="INR", offer_id="uid_xyz")
     message = example(name)["message"]
     view = buyer.quote_from_wire(message, order, NOON)
     assert view.contracted_wh == asked
@@ -91,7 +91,7 @@ def test_the_quotes_without_series_are_understood_over_what_was_asked(name: str)
 
 
 def test_the_cancellation_terms_of_a_stranger_are_understood() -> None:
-    order = an_order(energy_wh=Series(WINDOW[0], 8 * 3600, (1_000_000,)), currency="INR")
+    order = an_order(energy_wh=Series(WINDOW[0], 8 * 3600, (1_000_000,)), currency="INR", offer_id="uid_xyz")
     view = buyer.quote_from_wire(example("12_on_init")["message"], order, NOON)
     assert view.cancellation_terms == (CancellationTerm(3600, 10),)
     assert view.payment_id == "pay-1"

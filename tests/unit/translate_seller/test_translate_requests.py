@@ -185,7 +185,7 @@ def test_a_selection_survives_the_wire(order: Order) -> None:
     assert (selection.provider_id, selection.offer_id) == (order.provider_id, order.offer_id)
     assert (selection.requested_wh, selection.energy_wh) == (order.contracted_wh, order.contracted_wh.total)
     assert selection.fulfillment_id == order.fulfillment_id
-    assert (selection.window_start, selection.window_end) == (order.delivery_start, order.delivery_end)
+    assert (selection.window_start, selection.window_end) == (order.contracted_wh.start, order.contracted_wh.end)
 
 
 @given(order=orders())
