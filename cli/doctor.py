@@ -202,7 +202,7 @@ def _identity(patient: _Patient) -> Iterator[Finding]:
                 ("country", record.country, settings.country_code),
                 ("city", record.city, settings.city_code),
             )
-            if theirs != ours
+            if theirs not in ("", ours)
         ]
         if record.status != "SUBSCRIBED":
             wrong.append(f"it is {record.status}; ask the network's operator")
