@@ -1,0 +1,316 @@
+"""What becomes of a contract: changed, cancelled, curtailed, settled; each refusal with its code and sentence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bpp import contract, refusals
+from bpp.refusals import UnableToCancel, UnableToCurtail, UnableToUpdate
+from bpp.seller import Decision
+from energy_catalog.offers import OfferState
+from tests.support.seller_cases import confirmed, demand, ids, moment
+from tests.support.trade_cases import EVENING_BEFORE, HOUR_S, SLOT_START, an_offer, hours
+from trade.money import Series
+from trade.order import LineKind, Order, OrderState
+
+GATE = SLOT_START - timedelta(hours=1)
+SECOND = timedelta(seconds=1)
+
+
+def updated(sold: Decision, *values: int, **given: Any) -> Decision:
+    asked = {"requested_wh": hours(*values) if values else None, "energy_wh": None, "at": moment(), "quote_id": "q"}
+    return contract.update(sold.order, sold.offer, **(asked | given))
+
+
+def cancelled(sold: Decision, *, reason_id: str = "001", **at: Any) -> contract.Cancellation:
+    return contract.cancel(sold.order, sold.offer, reason_id=reason_id, at=moment(**at), quote_id="q")
+
+
+def curtailed(sold: Decision, *values: int, **at: Any) -> Decision:
+    return contract.curtail(sold.order, sold.offer, new_wh=hours(*values), at=moment(**at), quote_id="q")
+
+
+def in_state(sold: Decision, state: OrderState) -> Decision:
+    return replace(sold, order=replace(sold.order, state=state))
+
+
+# --- update ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "code", "says"),
+    [
+        ((1000,), refusals.UPDATE_INCONSISTENT, "send 2 slots of 3600 s from 2016-08-02T15:00:00Z"),
+        ((-1, 0), refusals.UPDATE_INCONSISTENT, "2 slots"),
+        ((1001, 2000), refusals.QUANTITY_UNAVAILABLE, "0.001 kWh more"),
+        ((0, 0), refusals.QUANTITY_UNAVAILABLE, "order 0.001"),
+    ],
+)
+def test_update_is_refused_when_the_energy_does_not_fit(values: tuple[int, ...], code: str, says: str) -> None:
+    with pytest.raises(UnableToUpdate) as refusal:
+        updated(confirmed(), *values)
+    assert refusal.value.code == code
+    assert says in refusal.value.sentence
+
+
+@pytest.mark.parametrize("state", [OrderState.DELIVERING, OrderState.COMPLETED, OrderState.CANCELLED])
+def test_update_is_refused_once_delivery_began_or_the_order_is_over(state: OrderState) -> None:
+    with pytest.raises(UnableToUpdate) as refusal:
+        updated(in_state(confirmed(), state), 1, 1)
+    assert refusal.value.code == refusals.UPDATE_IMPOSSIBLE
+
+
+def test_update_is_refused_after_gate_closure_of_the_first_slot_ordered() -> None:
+    assert updated(confirmed(), 500, 0, at=moment(trading=GATE))
+    with pytest.raises(UnableToUpdate) as refusal:
+        updated(confirmed(), 500, 0, at=moment(trading=GATE + SECOND))
+    assert refusal.value.code == refusals.UPDATE_IMPOSSIBLE
+    later = confirmed(demand(0, 2000))
+    with pytest.raises(UnableToUpdate):
+        updated(later, 500, 0, at=moment(trading=GATE + SECOND))
+
+
+def test_update_is_refused_for_more_energy_where_the_price_has_moved() -> None:
+    sold = confirmed(demand(500, 500))
+    dearer = replace(sold, offer=replace(sold.offer, price_micro_per_kwh=hours(200_000, 999_000, 220_000)))
+    with pytest.raises(UnableToUpdate) as refusal:
+        updated(dearer, 500, 501)
+    assert refusal.value.code == refusals.QUOTE_UNAVAILABLE
+    assert updated(dearer, 501, 400).order.contracted_wh == hours(501, 400)
+
+
+def test_update_is_refused_for_more_energy_of_a_withdrawn_offer_but_less_is_allowed() -> None:
+    sold = confirmed(demand(500, 500))
+    withdrawn = replace(sold, offer=replace(sold.offer, state=OfferState.WITHDRAWN))
+    with pytest.raises(UnableToUpdate):
+        updated(withdrawn, 500, 501)
+    assert updated(withdrawn, 500, 499).offer.sold_wh == hours(500, 499, 0)
+
+
+def test_update_without_any_energy_is_refused() -> None:
+    with pytest.raises(UnableToUpdate) as refusal:
+        updated(confirmed())
+    assert refusal.value.code == refusals.UPDATE_INCONSISTENT
+    with pytest.raises(UnableToUpdate) as refusal:
+        updated(confirmed(), energy_wh=3001)
+    assert refusal.value.code == refusals.QUANTITY_UNAVAILABLE
+
+
+def test_update_moves_the_sold_energy_and_prices_the_order_again() -> None:
+    decision = updated(confirmed(demand(500, 500)), 1000, 0)
+    assert decision.offer.sold_wh == hours(1000, 0, 0)
+    assert decision.order.state is OrderState.ACTIVE
+    assert decision.order.quote is not None
+    assert [line.amount_minor for line in decision.order.quote.lines] == [20, 2]
+    assert decision.order.quote.quote_id == "q"
+
+
+def test_an_update_of_the_sum_alone_is_spread_over_the_orders_slots() -> None:
+    assert updated(confirmed(demand(500, 500)), energy_wh=1200).order.contracted_wh == hours(1000, 200)
+
+
+# --- cancel ----------------------------------------------------------------------------------------------------------
+
+
+def test_cancel_is_refused_for_an_unknown_reason_and_names_the_known_ones() -> None:
+    with pytest.raises(UnableToCancel) as refusal:
+        cancelled(confirmed(), reason_id="999")
+    assert refusal.value.code == refusals.INVALID_CANCELLATION_REASON
+    assert "001 (The energy is no longer needed)" in refusal.value.sentence
+
+
+def test_cancel_is_refused_after_delivery_start() -> None:
+    with pytest.raises(UnableToCancel) as refusal:
+        cancelled(confirmed(), trading=SLOT_START + SECOND)
+    assert refusal.value.code == refusals.CANCELLATION_IMPOSSIBLE
+    with pytest.raises(UnableToCancel):
+        cancelled(in_state(confirmed(), OrderState.DELIVERING))
+    with pytest.raises(UnableToCancel):
+        cancelled(in_state(confirmed(), OrderState.COMPLETED))
+
+
+@pytest.mark.parametrize(
+    ("notice", "fee_minor"),
+    [
+        (timedelta(hours=4), 0),
+        (timedelta(hours=4) - SECOND, 16),
+        (timedelta(hours=1), 16),
+        (timedelta(hours=1) - SECOND, 31),
+        (timedelta(0), 31),
+    ],
+)
+def test_the_fee_follows_the_notice_on_the_trading_clock(notice: timedelta, fee_minor: int) -> None:
+    decision = cancelled(confirmed(), trading=SLOT_START - notice, wall=EVENING_BEFORE + timedelta(days=999))
+    assert (decision.fee.amount_minor if decision.fee else 0) == fee_minor
+    assert sum(transfer.amount_minor for transfer in decision.transfers) == fee_minor
+    assert decision.order.quote is not None
+    assert decision.order.quote.total_minor == fee_minor
+
+
+def test_notice_counts_from_the_first_slot_with_energy() -> None:
+    later = confirmed(demand(0, 2000))
+    assert cancelled(later, trading=SLOT_START - timedelta(hours=3)).fee is None
+
+
+def test_cancelling_frees_the_energy_for_others() -> None:
+    decision = cancelled(confirmed(), reason_id="")
+    assert decision.offer.available_wh == an_offer().available_wh
+    assert (decision.order.state, decision.order.cancelled_by) == (OrderState.CANCELLED, "CONSUMER")
+
+
+# --- curtail and give up ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "trading", "code"),
+    [
+        ((1001, 2000), EVENING_BEFORE, refusals.UPDATE_INCONSISTENT),
+        ((1000,), EVENING_BEFORE, refusals.UPDATE_INCONSISTENT),
+        ((1000, 2000), EVENING_BEFORE, refusals.UPDATE_INCONSISTENT),
+        ((0, 0), EVENING_BEFORE, refusals.UPDATE_INCONSISTENT),
+        ((999, 2000), SLOT_START, refusals.UPDATE_IMPOSSIBLE),
+    ],
+    ids=["more", "other slots", "no change", "nothing left", "a slot that began"],
+)
+def test_curtailing_is_refused(values: tuple[int, ...], trading: Any, code: str) -> None:
+    with pytest.raises(UnableToCurtail) as refusal:
+        curtailed(confirmed(), *values, trading=trading)
+    assert refusal.value.code == code
+
+
+def test_only_a_live_contract_is_curtailed_or_given_up() -> None:
+    for state in (OrderState.INITIALISED, OrderState.COMPLETED, OrderState.CANCELLED):
+        sold = in_state(confirmed(), state)
+        with pytest.raises(UnableToCurtail):
+            curtailed(sold, 0, 1)
+        with pytest.raises(UnableToCancel):
+            contract.give_up(sold.order, sold.offer, reason="storm", at=moment(), quote_id="q")
+
+
+def test_curtailed_energy_is_not_offered_again() -> None:
+    sold = in_state(confirmed(), OrderState.DELIVERING)
+    decision = curtailed(sold, 1000, 500, trading=SLOT_START)
+    assert decision.order.contracted_wh == hours(1000, 500)
+    assert decision.offer.sold_wh == hours(1000, 500, 0)
+    assert decision.offer.offered_wh == hours(1000, 500, 3000)
+    assert decision.offer.available_wh == hours(0, 0, 3000)
+
+
+def test_a_provider_that_gives_up_costs_the_buyer_nothing() -> None:
+    sold = confirmed()
+    decision = contract.give_up(sold.order, sold.offer, reason="storm", at=moment(), quote_id="q")
+    assert (decision.order.state, decision.order.cancelled_by) == (OrderState.CANCELLED, "PROVIDER")
+    assert decision.order.quote is not None
+    assert decision.order.quote.total_minor == 0
+    assert decision.offer.available_wh == hours(0, 0, 3000)
+
+
+# --- settle ----------------------------------------------------------------------------------------------------------
+
+
+def running(number: int, *values: int, start: Any = SLOT_START) -> Order:
+    """A contract over these hours, in delivery."""
+    offer = an_offer(offered_wh=Series(SLOT_START, HOUR_S, (10_000,) * 6), order_wh_max=10**9)
+    sold = confirmed(demand(requested_wh=hours(*values, start=start)), offer=offer, ids=ids(number))
+    return contract.start(sold.order, now_wall=EVENING_BEFORE)
+
+
+def settle(orders: list[Order], metered: Series, *due: str) -> dict[str, Order]:
+    done = contract.settle_meter(orders, metered_wh=metered, due=due, at=moment(trading=metered.end))
+    return {entry.order.order_id: entry.order for entry in done}
+
+
+def delivered(order: Order) -> tuple[int, ...]:
+    assert order.settlement is not None
+    return order.settlement.delivered_wh.values
+
+
+def test_a_short_meter_is_shared_in_proportion_to_the_contracts() -> None:
+    done = settle([running(1, 3000, 0), running(2, 1000, 500)], hours(2000, 900), "order-1", "order-2")
+    assert delivered(done["order-1"]) == (1500, 0)
+    assert delivered(done["order-2"]) == (500, 500)
+
+
+def test_orders_that_are_not_due_keep_their_share() -> None:
+    early, long = running(1, 1000), running(2, 1000, 1000)
+    done = settle([early, long], hours(1000), "order-1")
+    assert delivered(done["order-1"]) == (500,)
+    later = settle([done["order-1"], long], hours(1000, 800), "order-2")
+    assert delivered(later["order-2"]) == (500, 800)
+
+
+def test_a_correction_after_one_settlement_never_allocates_more_than_was_metered() -> None:
+    first = settle([running(1, 1000), running(2, 1000)], hours(1000), "order-1")["order-1"]
+    second = running(2, 1000)
+    assert delivered(settle([first, second], hours(1400), "order-2")["order-2"]) == (900,)
+    assert delivered(settle([first, second], hours(300), "order-2")["order-2"]) == (0,)
+    assert delivered(settle([first, second], hours(9000), "order-2")["order-2"]) == (1000,)
+
+
+def test_an_order_with_empty_slots_at_its_ends_settles_over_its_own_slots() -> None:
+    order = running(1, 0, 1000, 0)
+    done = settle([order], hours(700, start=SLOT_START + timedelta(hours=1)), "order-1")
+    assert delivered(done["order-1"]) == (0, 700, 0)
+
+
+def test_settling_pays_the_provider_and_the_utility() -> None:
+    order = running(1, 1000)
+    [entry] = contract.settle_meter([order], metered_wh=hours(500), due=["order-1"], at=moment(trading=SLOT_START))
+    paid = {transfer.credit: transfer.amount_minor for transfer in entry.transfers}
+    assert paid == {"provider:home-7": 10, "utility": 1}
+    assert entry.order.settlement is not None
+    assert entry.order.settlement.settled_at == SLOT_START
+    assert [line.kind for line in entry.order.settlement.lines] == [LineKind.ENERGY, LineKind.WHEELING]
+
+
+def test_a_contract_that_was_never_started_is_settled_all_the_same() -> None:
+    active = confirmed(demand(1000)).order
+    assert settle([active], hours(1000), "order-1")["order-1"].state is OrderState.COMPLETED
+
+
+def test_orders_with_other_slots_on_one_meter_cannot_be_shared_out() -> None:
+    with pytest.raises(ValueError, match="same slots"):
+        settle([running(1, 1000)], Series(SLOT_START, 900, (1, 1, 1, 1)), "order-1")
+
+
+def test_tracking_shows_the_share_of_what_was_read_so_far() -> None:
+    one, two = running(1, 1000, 1000), running(2, 1000, 1000)
+    assert contract.share_of(one, [one, two], metered_wh=hours(1000, 0)) == hours(500, 0)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.lists(st.integers(0, 3000), min_size=1, max_size=3)), min_size=1, max_size=6
+    ),
+    st.lists(st.integers(0, 6000), min_size=5, max_size=5),
+    st.randoms(use_true_random=False),
+)
+def test_in_whatever_order_contracts_settle_no_slot_gives_more_than_its_meter(
+    contracts: list[tuple[int, list[int]]], metered: list[int], dice: Any
+) -> None:
+    """Each is settled alone, in any order: the shares never sum above the meter, and above nobody's contract."""
+    orders = [
+        running(n, *values, start=SLOT_START + timedelta(hours=offset))
+        for n, (offset, values) in enumerate(contracts)
+        if sum(values)
+    ]
+    waiting = [order.order_id for order in orders]
+    dice.shuffle(waiting)
+    by_id = {order.order_id: order for order in orders}
+    for order_id in waiting:
+        by_id |= settle(list(by_id.values()), hours(*metered), order_id)
+    for index, reading in enumerate(metered):
+        slot_start = SLOT_START + timedelta(hours=index)
+        given_out = contracted = 0
+        for order in by_id.values():
+            for (slot, wh), share in zip(order.contracted_wh.items(), delivered(order), strict=True):
+                if slot.start == slot_start:
+                    assert 0 <= share <= wh
+                    given_out, contracted = given_out + share, contracted + wh
+        assert given_out == min(reading, contracted)

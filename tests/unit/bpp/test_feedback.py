@@ -1,0 +1,73 @@
+"""Ratings: which are kept, and of what."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bpp import feedback, refusals
+from bpp.feedback import Given
+from bpp.refusals import UnableToRate
+from tests.support.seller_cases import confirmed, held
+from tests.support.trade_cases import EVENING_BEFORE
+from trade.order import Order, OrderState
+
+
+def rate(*given: Given, bought: list[Order] | None = None) -> feedback.Kept:
+    orders = [confirmed().order] if bought is None else bought
+    return feedback.ratings(given, bought=orders, rater_id="bap.example", now=EVENING_BEFORE)
+
+
+@pytest.mark.parametrize("value", ["0", "0.9", "5.1", "6", "-1", "4.55", "five", "NaN", "Infinity", ""])
+def test_a_value_outside_one_to_five_is_refused(value: str) -> None:
+    with pytest.raises(UnableToRate) as refusal:
+        rate(Given("Order", "wire-1", value))
+    assert refusal.value.code == refusals.INVALID_RATING
+
+
+def test_an_unknown_category_is_refused() -> None:
+    with pytest.raises(UnableToRate) as refusal:
+        rate(Given("Agent", "wire-1", "5"))
+    assert refusal.value.code == refusals.CATEGORY_UNSUPPORTED
+    assert "Order, Provider" in refusal.value.sentence
+
+
+@pytest.mark.parametrize(("category", "subject_id"), [("Order", "wire-2"), ("Provider", "home-8"), ("Item", "other")])
+def test_what_was_not_bought_cannot_be_rated(category: str, subject_id: str) -> None:
+    with pytest.raises(UnableToRate) as refusal:
+        rate(Given(category, subject_id, "5"))
+    assert refusal.value.code == refusals.ENTITY_NOT_FOUND
+
+
+def test_a_quote_that_never_became_a_contract_cannot_be_rated() -> None:
+    for order in (held().order, replace(held().order, state=OrderState.EXPIRED)):
+        with pytest.raises(UnableToRate):
+            rate(Given("Provider", "home-7", "5"), bought=[order])
+
+
+def test_one_bad_rating_keeps_all_of_the_letter_out() -> None:
+    with pytest.raises(UnableToRate):
+        rate(Given("Order", "wire-1", "5"), Given("Order", "wire-1", "9"))
+
+
+@pytest.mark.parametrize(
+    ("category", "subject_id", "kept_as"),
+    [
+        ("Order", "wire-1", "wire-1"),
+        ("Support", "wire-1", "wire-1"),
+        ("Provider", "home-7", "home-7"),
+        ("Item", "offer-1", "offer-1"),
+        ("Fulfillment", "1", "wire-1/1"),
+    ],
+)
+def test_everything_bought_can_be_rated(category: str, subject_id: str, kept_as: str) -> None:
+    [rating] = rate(Given(category, subject_id, "4")).ratings
+    assert (rating.subject_id, rating.provider_id, rating.value) == (kept_as, "home-7", "4")
+
+
+def test_an_order_remembers_its_newest_rating_of_each_category() -> None:
+    earlier = replace(confirmed().order, ratings=(("Order", "1"), ("Provider", "2")))
+    kept = rate(Given("Order", "wire-1", "3.0"), Given("Order", "wire-1", "4.5"), bought=[earlier])
+    assert kept.orders[0].ratings == (("Provider", "2"), ("Order", "4.5"))
+    assert [rating.value for rating in kept.ratings] == ["4.5"]
