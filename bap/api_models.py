@@ -14,6 +14,8 @@ from trade.money import DecimalRefused, utc, whole_units
 
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217")]
 Gps = Annotated[str, Field(pattern=r"^-?\d{1,2}(\.\d{1,6})?, ?-?\d{1,3}(\.\d{1,6})?$", description="lat, lon")]
+#: An id that another node chose: only bounded, for its alphabet is its own affair.
+WireId = Annotated[str, Field(min_length=1, max_length=255)]
 AmountMinor = Annotated[int, Field(gt=0, le=10**15)]
 Phone = Annotated[str, Field(pattern=r"^\+?[1-9]\d{1,14}$", description="E.164")]
 Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
@@ -95,13 +97,13 @@ class SearchIn(Strict):
     """What is looked for; what is left out may be anything. `seller_id` asks one seller without the gateway."""
 
     account_id: Id | None = None
-    seller_id: Id | None = None
+    seller_id: WireId | None = None
     window: Window | None = None
     energy_wh: int | None = Field(default=None, ge=1, le=10**12)
     price_per_kwh_max: str | None = Field(default=None, max_length=20, description="Decimal, such as 0.21")
     currency: Currency | None = None
     source: Source | None = None
-    provider_id: Id | None = None
+    provider_id: WireId | None = None
     near: Near | None = None
 
     @model_validator(mode="after")

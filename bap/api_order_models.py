@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from api.paging import Id, Page, Strict
 from api.series import EnergySeriesIn, EnergySeriesOut, InstantOut, PriceSeriesOut
-from bap.api_models import Email, Phone, RefusalOut
+from bap.api_models import Email, Phone, RefusalOut, WireId
 from trade.order import Order, OrderState, QuoteLine
 
 #: The kinds of event whose newest is shown with an order, and under which name.
@@ -30,9 +30,9 @@ class OrderIn(Strict):
 
     account_id: Id
     transaction_id: Id
-    seller_id: Id
-    provider_id: str = Field(min_length=1, max_length=255)
-    offer_id: str = Field(min_length=1, max_length=255)
+    seller_id: WireId
+    provider_id: WireId
+    offer_id: WireId
     energy: EnergySeriesIn | None = None
     energy_wh: int | None = Field(default=None, ge=1, le=10**12)
 
