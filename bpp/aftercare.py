@@ -71,7 +71,7 @@ async def cancel(shop: Shop, letter: Letter, uow: Any) -> None:
 async def rating(shop: Shop, letter: Letter, uow: Any) -> None:
     """rating -> on_rating: kept for the provider to see. Only what the buyer's node bought can be rated."""
     requests = translate.rating_from_wire(letter.message)
-    bought = await orders.get_session(
+    bought = await orders.lock_transaction(
         uow, side=Side.SELLER, counterparty_id=letter.signer_id, transaction_id=letter.context.transaction_id
     )
     for order_id in {request.subject_id for request in requests} - {order.wire_order_id for order in bought}:

@@ -50,14 +50,18 @@ def ratings(given: Sequence[Given], *, bought: Sequence[Order], rater_id: str, n
     for rating in given:
         value = _value(rating)
         order = _rated(rating, contracts)
-        subject_id = (
-            f"{order.wire_order_id}/{rating.subject_id}" if rating.category == "Fulfillment" else rating.subject_id
-        )
-        kept.append(Rating(rater_id, rating.category, subject_id, order.provider_id, value, now))
+        kept.append(Rating(rater_id, rating.category, _subject(rating, order), order.provider_id, value, now))
         latest = orders.get(order.order_id, order)
         others = tuple(entry for entry in latest.ratings if entry[0] != rating.category)
         orders[order.order_id] = replace(latest, ratings=(*others, (rating.category, value)))
     return Kept(tuple({(r.category, r.subject_id): r for r in kept}.values()), tuple(orders.values()))
+
+
+def _subject(rating: Given, order: Order) -> str:
+    """What the rating is kept for; an item or a provider is known here by one id, everything else by the order's."""
+    if rating.category == "Provider":
+        return order.provider_id
+    return order.offer_id if rating.category == "Item" else order.wire_order_id
 
 
 def _value(rating: Given) -> str:
@@ -82,14 +86,8 @@ def _rated(rating: Given, contracts: Sequence[Order]) -> Order:
             f"There is no rating category {rating.category!r} here; rate one of {', '.join(CATEGORIES)}.",
         )
     for order in reversed(contracts):
-        subjects = {
-            "Order": order.wire_order_id,
-            "Support": order.wire_order_id,
-            "Provider": order.provider_id,
-            "Item": order.offer_id,
-            "Fulfillment": order.fulfillment_id,
-        }
-        if subjects[rating.category] == rating.subject_id:
+        own_ids = {"Provider": order.provider_id, "Item": order.offer_id, "Fulfillment": order.fulfillment_id}
+        if rating.subject_id in (order.wire_order_id, own_ids.get(rating.category)):
             return order
     raise UnableToRate(
         refusals.ENTITY_NOT_FOUND,

@@ -1,8 +1,8 @@
 """Orders of both sides: one row each, the whole order in `document`, what is looked for in columns beside it.
 
 A row's `delivery_start` and `delivery_end` bound the slots that hold energy, so that the jobs that wake at them are not
-woken by empty slots. Rows are locked in one order everywhere, an order before its offer, so that no two units of work
-wait for each other.
+woken by empty slots. Rows are locked in one order everywhere, orders by id and an order before its offer, so that no
+two units of work wait for each other.
 """
 
 from __future__ import annotations
@@ -115,11 +115,11 @@ async def lock_session(
     )
 
 
-async def get_session(uow: UnitOfWork, *, side: Side, counterparty_id: str, transaction_id: str) -> list[Order]:
-    """The orders of one session with all its providers, oldest first, unlocked."""
+async def lock_transaction(uow: UnitOfWork, *, side: Side, counterparty_id: str, transaction_id: str) -> list[Order]:
+    """The orders of one session with all its providers, locked in order of id."""
     rows = await uow.connection.fetch(
         "SELECT document FROM orders WHERE side = $1 AND counterparty_id = $2 AND transaction_id = $3"
-        " ORDER BY created_at, order_id",
+        " ORDER BY order_id FOR UPDATE",
         side,
         counterparty_id,
         transaction_id,
@@ -240,10 +240,10 @@ async def claim_meter(uow: UnitOfWork, meter_id: str) -> bool:
 
 
 async def measured_on_meter(uow: UnitOfWork, meter_id: str, now_trading: datetime, limit: int) -> list[Order]:
-    """Contracts on a meter that are over, measured and not settled, locked, the earliest first."""
+    """Contracts on a meter that are over, measured and not settled, locked in order of id."""
     rows = await uow.connection.fetch(
         f"SELECT document FROM orders o WHERE {_MEASURED} AND o.meter_id = $2"  # noqa: S608
-        " ORDER BY delivery_end, order_id LIMIT $3 FOR UPDATE",
+        " ORDER BY order_id LIMIT $3 FOR UPDATE",
         now_trading,
         meter_id,
         limit,

@@ -20,9 +20,9 @@ from trade.order import Customer
 _SOURCES = {"SOLAR_ENERGY": Source.SOLAR, "WIND_ENERGY": Source.WIND}
 
 #: Rating categories: core's spelling, and what Layer 2 calls the same thing.
-RATING_CATEGORIES = ("Order", "Provider", "Fulfillment", "Support")
+RATING_CATEGORIES = ("Order", "Provider", "Fulfillment", "Item", "Support")
 _RATING_CATEGORIES = {**{name: name for name in RATING_CATEGORIES}, "ORDER": "Order", "SELLER": "Provider"}
-_RATING_CATEGORIES |= {"SUPPORT": "Support", "FULFILLMENT": "Fulfillment", "PROVIDER": "Provider"}
+_RATING_CATEGORIES |= {"SUPPORT": "Support", "FULFILLMENT": "Fulfillment", "PROVIDER": "Provider", "ITEM": "Item"}
 
 #: Parts of an order a buyer may ask to change: the quantity of its item.
 _UPDATE_TARGET = re.compile(r"(?:message\.)?(?:order\.)?items?(?:\[0\])?(?:\.(?:quantity|tags)\b.*)?|fulfillments?")

@@ -199,6 +199,15 @@ async def test_all_claims_on_a_meter_are_found_by_the_time_they_share(database: 
         assert len(await orders.on_meter(uow, "meter-7")) == 3
 
 
+async def test_all_orders_of_a_transaction_are_found_for_their_own_node_alone(database: Database) -> None:
+    second = replace(sold(2), transaction_id="transaction-1", provider_id="home-8")
+    await keep(database, sold(1), second, sold(3))
+    async with database.unit_of_work() as uow:
+        mine = {"side": Side.SELLER, "counterparty_id": "bap.example", "transaction_id": "transaction-1"}
+        assert await orders.lock_transaction(uow, **mine) == [sold(1), second]
+        assert await orders.lock_transaction(uow, **(mine | {"counterparty_id": "stranger.example"})) == []
+
+
 async def test_only_one_worker_settles_a_meter_at_a_time(database: Database) -> None:
     async with database.unit_of_work() as one:
         assert await orders.claim_meter(one, "meter-7")

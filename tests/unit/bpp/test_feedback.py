@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bpp import feedback, refusals
+from bpp import feedback, refusals, translate
 from bpp.feedback import Given
 from bpp.refusals import UnableToRate
 from tests.support.seller_cases import confirmed, held
@@ -58,7 +58,9 @@ def test_one_bad_rating_keeps_all_of_the_letter_out() -> None:
         ("Support", "wire-1", "wire-1"),
         ("Provider", "home-7", "home-7"),
         ("Item", "offer-1", "offer-1"),
-        ("Fulfillment", "1", "wire-1/1"),
+        ("Item", "wire-1", "offer-1"),
+        ("Fulfillment", "1", "wire-1"),
+        ("Fulfillment", "wire-1", "wire-1"),
     ],
 )
 def test_everything_bought_can_be_rated(category: str, subject_id: str, kept_as: str) -> None:
@@ -71,3 +73,7 @@ def test_an_order_remembers_its_newest_rating_of_each_category() -> None:
     kept = rate(Given("Order", "wire-1", "3.0"), Given("Order", "wire-1", "4.5"), bought=[earlier])
     assert kept.orders[0].ratings == (("Provider", "2"), ("Order", "4.5"))
     assert [rating.value for rating in kept.ratings] == ["4.5"]
+
+
+def test_the_categories_are_those_the_translator_reads() -> None:
+    assert feedback.CATEGORIES == translate.RATING_CATEGORIES
