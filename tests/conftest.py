@@ -10,6 +10,19 @@ import pytest
 from cli.servers import Servers
 
 _numbers = itertools.count(1)
+_executed: set[str] = set()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Count what ran: a test that was skipped did not."""
+    if report.when == "call" and not report.skipped:
+        _executed.add(report.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """A run that executes nothing proves nothing, so it fails, also when everything was skipped."""
+    if exitstatus == pytest.ExitCode.OK and not _executed and not session.config.option.collectonly:
+        session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
 
 
 @pytest.fixture(scope="session")
