@@ -5,10 +5,10 @@ FROM python:3.11-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ONLY_BINARY=:all:
 WORKDIR /src
 RUN python -m venv /opt/powershare
-COPY requirements.lock requirements-dev.lock ./
+COPY requirements.lock requirements-build.lock ./
 RUN /opt/powershare/bin/pip install --require-hashes -r requirements.lock
-# What builds the wheel stays in this stage; its versions are the pinned ones too.
-RUN python -m pip install --constraint requirements-dev.lock hatchling
+# What builds the wheel stays in this stage.
+RUN python -m pip install --require-hashes -r requirements-build.lock
 COPY . .
 RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /opt/powershare/bin/pip install --no-deps /wheels/*.whl

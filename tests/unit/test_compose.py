@@ -142,7 +142,7 @@ def test_the_image_holds_every_package_and_runs_as_nobody_in_particular() -> Non
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     assert set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]) <= sent
-    assert {"LICENSE", "NOTICE", "README.md", "pyproject.toml", "requirements.lock", "requirements-dev.lock"} <= sent
+    assert {"LICENSE", "NOTICE", "README.md", "pyproject.toml", "requirements.lock", "requirements-build.lock"} <= sent
     assert all((ROOT / name).exists() for name in sent)
     dockerfile = (ROOT / "Dockerfile").read_text()
     last_stage = dockerfile[dockerfile.rindex("\nFROM ") :]

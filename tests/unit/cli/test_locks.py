@@ -30,6 +30,7 @@ def _pins(name: str) -> dict[str, str]:
         ("requirements-dev.lock", PROJECT["project"]["dependencies"]),
         ("requirements-dev.lock", PROJECT["dependency-groups"]["servers"]),
         ("requirements-dev.lock", PROJECT["dependency-groups"]["dev"]),
+        ("requirements-build.lock", PROJECT["build-system"]["requires"]),
     ],
 )
 def test_a_lock_pins_all_that_is_asked_for_in_a_version_that_fits(lock: str, wanted: list[str]) -> None:
@@ -39,9 +40,10 @@ def test_a_lock_pins_all_that_is_asked_for_in_a_version_that_fits(lock: str, wan
         assert requirement.specifier.contains(version), f"{requirement} is pinned to {version}"
 
 
-def test_nodes_run_on_exactly_the_versions_that_were_tested() -> None:
-    tested = _pins("requirements-dev.lock")
-    assert {name: tested.get(name) for name in _pins("requirements.lock")} == _pins("requirements.lock")
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-build.lock"])
+def test_containers_hold_exactly_the_versions_that_were_tested(lock: str) -> None:
+    tested, pins = _pins("requirements-dev.lock"), _pins(lock)
+    assert {name: tested.get(name) for name in pins} == pins
 
 
 def test_nodes_in_containers_bring_no_servers_and_no_test_tools() -> None:
