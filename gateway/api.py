@@ -18,6 +18,8 @@ _NOBODY = (
     "No seller got this search: when it came, nobody who is subscribed served its domain, country and city "
     "(or it had outlived its ttl). The gateway acknowledges such a search, because the protocol has no other word."
 )
+_WAITING = "The search is accepted and about to be passed on."
+_PARKED = "The search is accepted but could not be passed on, however often it was tried; the gateway's log says why."
 
 
 class CopyOut(BaseModel):
@@ -60,19 +62,30 @@ def mount(app: web.Application, node: Node) -> None:
     async def get_search(call: Call[None]) -> SearchesOut:
         """Show to which sellers a search went and how each of them answered.
 
-        A search that went to nobody says so in `note`. 404 for a transaction that never came.
+        A search that went to nobody, or is not passed on yet, says so in `note`. 404 for a transaction that never came.
         """
         transaction_id = call.path["transaction_id"]
-        searches = await gateway_searches.of_transaction(call.node.database, transaction_id)
-        if not searches:
+        database = call.node.database
+        unprocessed = await gateway_searches.unprocessed(database, transaction_id)
+        searches = await gateway_searches.of_transaction(database, transaction_id)
+        if not searches and not unprocessed:
             raise not_found("search", transaction_id)
         limit = call.node.settings.fanout_max * len(searches)
-        return _out(transaction_id, searches, await gateway_searches.copies(node.database, transaction_id, limit=limit))
+        copies = await gateway_searches.copies(database, transaction_id, limit=limit)
+        return _out(transaction_id, searches, copies, _note(searches, unprocessed))
 
     desk.mount(app, node)
 
 
-def _out(transaction_id: str, searches: list[Search], copies: list[Copy]) -> SearchesOut:
+def _note(searches: list[Search], unprocessed: list[str]) -> str:
+    if "PARKED" in unprocessed:
+        return _PARKED
+    if "NEW" in unprocessed:
+        return _WAITING
+    return "" if all(search.destinations for search in searches) else _NOBODY
+
+
+def _out(transaction_id: str, searches: list[Search], copies: list[Copy], note: str) -> SearchesOut:
     destinations = sum(search.destinations for search in searches)
     return SearchesOut(
         transaction_id=transaction_id,
@@ -99,5 +112,5 @@ def _out(transaction_id: str, searches: list[Search], copies: list[Copy]) -> Sea
             )
             for copy in copies
         ],
-        note="" if destinations else _NOBODY,
+        note=note,
     )

@@ -69,3 +69,11 @@ async def copies(database: Database, transaction_id: str, *, limit: int) -> list
         transaction_id, limit,
     )  # fmt: skip
     return [Copy(*row) for row in rows]
+
+
+async def unprocessed(database: Database, transaction_id: str) -> list[str]:
+    """The states (NEW, PARKED) of accepted searches that have not been passed on."""
+    rows = await database.pool.fetch(
+        "SELECT state FROM inbox WHERE transaction_id = $1 AND action = 'search' AND state <> 'DONE'", transaction_id
+    )
+    return [row[0] for row in rows]
