@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -299,3 +300,45 @@ CALLBACKS = (
     "cancellation_reasons",
     "rating_categories",
 )
+
+
+# --- Letters gone wrong --------------------------------------------------------------------------------------------
+
+#: Values a careless or hostile sender could put anywhere.
+ODD_VALUES = [
+    None, True, 0, -1, 10**30, 1.5, [], [{}], {}, {"code": "x"}, "", " ", "x" * 300, "x" * 5000, "abc1", "1e3", "12.5",
+    "+1.5", ".5", "1" * 19, "-3", "PT30S", "P1Y", "30", "2026-01-15T10:00:00Z", "2026-01-15T10:00:00+05:30",
+    "2026-01-15T10:00:00", "2026-02-30T10:00:00Z", "a\x00b", "a\nb", "ünïcode", "INR", "inr", "INR/kWh",
+    "https://example.org/x", "no url", "POST_FULFILLMENT", "POST-FULFILLMENT", "1, 2", "99,999", "Order",
+    "6743e9e2-4fb5-487c-92b7-13ba8018f176",
+]  # fmt: skip
+
+
+def places(node: Any) -> Iterator[tuple[Any, Any]]:
+    """Every (container, key) of a letter."""
+    if isinstance(node, dict | list):
+        for key in list(node) if isinstance(node, dict) else range(len(node)):
+            yield node, key
+            yield from places(node[key])
+
+
+@st.composite
+def mutants(draw: st.DrawFn) -> dict[str, Any]:
+    """A letter of ours with up to three things changed, left out, added or repeated."""
+    letter = copy.deepcopy(draw(st.sampled_from(draw(letter_sets()))))
+    for _ in range(draw(st.integers(0, 3))):
+        container, key = draw(st.sampled_from(list(places(letter))))
+        change = draw(st.sampled_from(["replace", "remove", "add", "repeat"]))
+        if change == "remove":
+            del container[key]
+        elif change == "add" and isinstance(container, dict):
+            container[draw(st.sampled_from(["id", "code", "undescribed", "error", "tags", "value"]))] = draw(
+                st.sampled_from(ODD_VALUES)
+            )
+        elif change == "repeat" and isinstance(container[key], list):
+            container[key] = container[key] * draw(st.sampled_from([2, 40, 1001]))
+        else:
+            container[key] = draw(st.sampled_from(ODD_VALUES))
+        if not letter:
+            break
+    return letter
