@@ -127,8 +127,8 @@ class ScriptedSeller:
     async def refuse(self, request: dict[str, Any], *, code: str = "40002", sentence: str = "Sold out.") -> None:
         """Answer a request with an error callback."""
         action = ACTIONS[request["context"]["action"]].callback or ""
-        message, error = wire.refusal_to_wire(action, wire.WireRefusal("message", sentence, code=code))
-        await self.send(action, message or None, request=request, error=error)
+        message, error = wire.refusal_to_wire(action, wire.WireRefusal(code, "", sentence))
+        await self.send(action, message, request=request, error=error)
 
     def refusing(self, code: str = "40002", sentence: str = "Sold out.") -> Answer:
         """A scripted refusal."""
@@ -263,7 +263,7 @@ class ScriptedSeller:
 class BuyerRig:
     """The node, an app's client of it, and the seller."""
 
-    node: Node
+    node: Node = field(repr=False)
     client: httpx.AsyncClient
     seller: ScriptedSeller
     clock: AdjustableClock
