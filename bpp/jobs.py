@@ -118,5 +118,5 @@ def _span(over: Sequence[Order]) -> Series:
 
 def _is_measured(order: Order, grid: Series, metered: Sequence[Any]) -> bool:
     """True when every slot in which the order has energy has a reading."""
-    offset = int((order.delivery_start - grid.start).total_seconds()) // grid.slot_s
+    offset = int((order.contracted_wh.start - grid.start).total_seconds()) // grid.slot_s
     return all(metered[offset + index] is not None for index, wh in enumerate(order.contracted_wh.values) if wh)
