@@ -151,11 +151,11 @@ def update_to_wire(order: Order, contracted_wh: Series) -> dict[str, Any]:
 
 
 def rating_to_wire(order: Order, category: str, value: str) -> dict[str, Any]:
-    """The message of a rating; the category in core's spelling (Order, Provider, Fulfillment, Support).
+    """The message of a rating; the category in core's spelling (Order, Provider, Fulfillment, Item, Support).
 
-    A provider is rated by its id, everything else by the order's.
+    A provider and an item are rated by their ids, everything else by the order's.
     """
-    subject_id = order.provider_id if category == "Provider" else wire_id(order)
+    subject_id = {"Provider": order.provider_id, "Item": order.offer_id}.get(category) or wire_id(order)
     return {"ratings": [{"rating_category": category, "id": subject_id, "value": value}]}
 
 

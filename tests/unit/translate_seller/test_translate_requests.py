@@ -282,8 +282,8 @@ def test_ratings_of_either_spelling_are_understood() -> None:
 def test_a_rating_survives_the_wire(order: Order, category: str) -> None:
     [request] = seller.rating_from_wire(buyer.rating_to_wire(order, category, "4"))
     assert (request.category, request.value) == (category, "4")
-    subject = order.provider_id if category == "Provider" else order.wire_order_id or order.order_id
-    assert request.subject_id == subject
+    subjects = {"Provider": order.provider_id, "Item": order.offer_id}
+    assert request.subject_id == subjects.get(category, order.wire_order_id or order.order_id)
 
 
 def test_support_for_nothing_is_refused() -> None:
