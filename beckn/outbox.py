@@ -21,13 +21,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
 import orjson
 
 from beckn import actions, envelope, ids, signing
 from beckn.clock import Clock
+
+_FOR_EVER = datetime.max.replace(tzinfo=UTC)
 
 #: Header values that a gateway's letters share, remembered at most.
 _SHARED_MAX = 64
@@ -186,8 +188,14 @@ class Outbox:
         letter = Post(action, receiver_id, url, body, transaction_id, message_id, authorization)
         return (await self.post_all(uow, [letter], now=now))[0]
 
-    async def post_all(self, uow: Any, letters: Sequence[Post], *, now: datetime | None = None) -> list[str]:
-        """Send several letters at once, such as the copies of a fan-out; their ids, in order."""
+    async def post_all(
+        self, uow: Any, letters: Sequence[Post], *, now: datetime | None = None, give_up_at: datetime | None = None
+    ) -> list[str]:
+        """Send several letters at once, such as the copies of a fan-out; their ids, in order.
+
+        `give_up_at` ends delivery sooner than the action's own time does: a copy that is carried for another cannot
+        be dated anew, so it is worth nothing after its ttl.
+        """
         if not letters:
             return []
         now = now or self._wall.now()
@@ -202,7 +210,7 @@ class Outbox:
                 letter.body,
                 letter.authorization,
                 now,
-                now + timedelta(seconds=actions.ACTIONS[letter.action].deliver_for_s),
+                min(give_up_at or _FOR_EVER, now + timedelta(seconds=actions.ACTIONS[letter.action].deliver_for_s)),
             )
             for letter in letters
         ]

@@ -68,16 +68,18 @@ def mount(app: web.Application, node: Node) -> None:
         database = call.node.database
         unprocessed = await gateway_searches.unprocessed(database, transaction_id)
         searches = await gateway_searches.of_transaction(database, transaction_id)
+        for search in searches:
+            unprocessed.pop(search.letter_id, None)  # passed on between the two questions
         if not searches and not unprocessed:
             raise not_found("search", transaction_id)
         limit = call.node.settings.fanout_max * len(searches)
         copies = await gateway_searches.copies(database, transaction_id, limit=limit)
-        return _out(transaction_id, searches, copies, _note(searches, unprocessed))
+        return _out(transaction_id, searches, copies, _note(searches, set(unprocessed.values())))
 
     desk.mount(app, node)
 
 
-def _note(searches: list[Search], unprocessed: list[str]) -> str:
+def _note(searches: list[Search], unprocessed: set[str]) -> str:
     if "PARKED" in unprocessed:
         return _PARKED
     if "NEW" in unprocessed:

@@ -12,10 +12,10 @@ class GatewaySettings(NodeSettings):
 
     #: Most copies of one search; of more sellers some are drawn by lot.
     fanout_max: int = Field(default=2000, ge=1, le=100_000)
-    #: How long connecting to a peer may take, seconds.
-    connect_s_max: float = Field(default=2.0, gt=0, le=60)
+    #: How long connecting to a peer may take, seconds; with the answer, a copy takes 5 s at most.
+    connect_s_max: float = Field(default=1.5, gt=0, le=60)
     #: How long a peer may take to acknowledge a letter, seconds.
-    answer_s_max: float = Field(default=5.0, gt=0, le=300)
+    answer_s_max: float = Field(default=3.5, gt=0, le=300)
     #: Copies being sent to one seller at the same time.
     outbox_per_destination_max: int = Field(default=4, ge=1, le=256)
     #: First delay after a seller failed, seconds.

@@ -48,7 +48,8 @@ async def search(node: Node, letter: Letter, uow: Any) -> None:
         destinations=len(fan.copies),
         received_at=letter.received_at,
     )
-    await node.outbox.post_all(uow, [_copy(letter, seller.subscriber_id, seller.url) for seller in fan.copies])
+    copies = [_copy(letter, seller.subscriber_id, seller.url) for seller in fan.copies]
+    await node.outbox.post_all(uow, copies, give_up_at=context.expires_at)
     _LOG.info("search_passed_on", transaction_id=context.transaction_id, message_id=context.message_id,
               copies=len(fan.copies), note=fan.note)  # fmt: skip
 
@@ -61,7 +62,7 @@ async def on_search(node: Node, letter: Letter, uow: Any) -> None:
         _LOG.info("answer_for_nobody", transaction_id=context.transaction_id, message_id=context.message_id,
                   bap_id=context.bap_id)  # fmt: skip
         return
-    await node.outbox.post_all(uow, [_copy(letter, context.bap_id, url)])
+    await node.outbox.post_all(uow, [_copy(letter, context.bap_id, url)], give_up_at=context.expires_at)
 
 
 def _copy(letter: Letter, receiver_id: str, url: str) -> Post:

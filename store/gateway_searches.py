@@ -13,6 +13,7 @@ from store.db import Database, UnitOfWork
 class Search:
     """One search that came, and to how many sellers it went."""
 
+    letter_id: str
     message_id: str
     bap_id: str
     destinations: int
@@ -54,7 +55,7 @@ async def add(
 async def of_transaction(database: Database, transaction_id: str) -> list[Search]:
     """The searches of one transaction, oldest first."""
     rows = await database.pool.fetch(
-        "SELECT message_id, bap_id, destinations, received_at FROM gateway_searches "
+        "SELECT letter_id, message_id, bap_id, destinations, received_at FROM gateway_searches "
         "WHERE transaction_id = $1 ORDER BY received_at, letter_id",
         transaction_id,
     )
@@ -71,9 +72,10 @@ async def copies(database: Database, transaction_id: str, *, limit: int) -> list
     return [Copy(*row) for row in rows]
 
 
-async def unprocessed(database: Database, transaction_id: str) -> list[str]:
-    """The states (NEW, PARKED) of accepted searches that have not been passed on."""
+async def unprocessed(database: Database, transaction_id: str) -> dict[str, str]:
+    """Accepted searches that have not been passed on: letter_id to state, NEW or PARKED."""
     rows = await database.pool.fetch(
-        "SELECT state FROM inbox WHERE transaction_id = $1 AND action = 'search' AND state <> 'DONE'", transaction_id
+        "SELECT letter_id, state FROM inbox WHERE transaction_id = $1 AND action = 'search' AND state <> 'DONE'",
+        transaction_id,
     )
-    return [row[0] for row in rows]
+    return {row[0]: row[1] for row in rows}
