@@ -12,6 +12,7 @@ from api.paging import ListOf, Page, cursor, read_cursor
 from api.problems import conflict, not_found
 from bap.api_calls import READERS, visible_to
 from bap.api_models import AccountIn, AccountOut, DepositIn, LedgerProofOut, TransferOut
+from books import proof
 from store import customers, transfers
 from store.db import UnitOfWork
 from trade import ledger
@@ -111,14 +112,8 @@ def add_routes(desk: Desk) -> None:
     async def prove_ledger(call: Call[None]) -> LedgerProofOut:
         """Add up every transfer anew and compare with the balances kept."""
         async with call.node.database.unit_of_work() as uow:
-            proof = await transfers.proof(uow)
-        return LedgerProofOut(
-            balanced=proof.balanced,
-            accounts=len(proof.accounts),
-            transfers=proof.transfers,
-            moved_minor=proof.moved_minor,
-            problems=list(proof.problems),
-        )
+            proven = await transfers.proof(uow)
+        return LedgerProofOut.model_validate(proof.document(proven))
 
 
 async def _account(uow: UnitOfWork, call: Call[Any]) -> Mapping[str, Any]:

@@ -63,11 +63,19 @@ class TransferOut(BaseModel):
     at: InstantOut
 
 
+class BalanceOut(BaseModel):
+    """The balance of one account of the ledger."""
+
+    account: str
+    currency: str
+    balance_minor: int
+
+
 class LedgerProofOut(BaseModel):
     """Whether every balance equals its transfers and every currency sums to zero."""
 
     balanced: bool
-    accounts: int
+    accounts: list[BalanceOut]
     transfers: int
     moved_minor: dict[str, int]
     problems: list[str]
