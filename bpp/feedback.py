@@ -44,7 +44,7 @@ def ratings(given: Sequence[Given], *, bought: Sequence[Order], rater_id: str, n
 
     `bought` are the orders of the rater that may be meant; drafts and lapsed quotes among them do not count.
     """
-    contracts = [order for order in bought if order.state in _CONTRACTS]
+    contracts = sorted((order for order in bought if order.state in _CONTRACTS), key=lambda order: order.created_at)
     kept: list[Rating] = []
     orders: dict[str, Order] = {}
     for rating in given:
