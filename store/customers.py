@@ -132,7 +132,7 @@ async def lock_overdue(uow: UnitOfWork, *, ended_before: datetime, now_wall: dat
     """Contracts whose last slot ended before an instant (trading clock) and that nothing is awaited for, locked."""
     rows = await uow.connection.fetch(
         "SELECT document FROM orders WHERE side = 'BUYER' AND state IN ('ACTIVE', 'DELIVERING')"
-        " AND delivery_end <= $1 AND awaiting_until IS NULL AND updated_at <= $2 - interval '1 hour'"
+        " AND delivery_end <= $1 AND awaiting_until IS NULL AND updated_at <= $2::timestamptz - interval '1 hour'"
         " ORDER BY delivery_end LIMIT $3 FOR UPDATE SKIP LOCKED",
         ended_before, now_wall, limit,
     )  # fmt: skip
