@@ -75,9 +75,9 @@ def up(
             show.fail(failure)
     rows = [(node.name, node.subscriber_id, node.url, node.admin_token) for node in where.nodes(directory)]
     show.table(("node", "subscriber id", "address", "operator's token"), rows)
-    typer.echo(
-        f"Each node describes its JSON API at /docs. Logs are in {directory / 'logs'}; `powershare down` stops all."
-    )
+    data = where.standing_network(directory)["data"]
+    typer.echo(f"Each node describes its JSON API at /docs. Logs are in {directory / 'logs'}, databases in {data}.")
+    typer.echo("`powershare down` stops all; `powershare --help` lists what else there is.")
 
 
 @app.command()

@@ -143,7 +143,11 @@ class Network:
 
     def to_json(self) -> dict[str, Any]:
         """What a person or another command needs to use this network."""
-        return {"nodes": [node.to_json() for node in self.nodes.values()], "redis_url": self.servers.redis_url}
+        return {
+            "nodes": [node.to_json() for node in self.nodes.values()],
+            "redis_url": self.servers.redis_url,
+            "data": str(self.servers.kept_in or ""),
+        }
 
     def _record_registry(self, directory: Path) -> None:
         try:

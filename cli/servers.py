@@ -79,6 +79,11 @@ class Servers:
         self.stop()
 
     @property
+    def kept_in(self) -> Path | None:
+        """The directory that keeps the databases; None when they vanish at the end."""
+        return self._kept
+
+    @property
     def redis_url(self) -> str:
         """REDIS_URL of the running Redis."""
         return f"unix://{self._sockets / 'redis.sock'}"
