@@ -86,7 +86,17 @@ async def settle_due(shop: Shop) -> int:
 
 
 async def settle_meter(shop: Shop, meter_id: str) -> int:
-    """Settle what is over and measured on one meter, a batch in one unit of work: orders, money, letters; how many."""
+    """Settle everything that is over and measured on one meter; how many contracts that were."""
+    done = 0
+    while True:
+        settled = await _settle_batch(shop, meter_id)
+        done += settled
+        if settled < shop.settings.job_batch_max:
+            return done
+
+
+async def _settle_batch(shop: Shop, meter_id: str) -> int:
+    """Settle some contracts of one meter: orders, money and letters in one unit of work."""
     at = shop.moment()
     async with shop.node.database.unit_of_work() as uow:
         if not await orders.claim_meter(uow, meter_id):

@@ -36,6 +36,8 @@ class Terms:
 
 def publish(provider: Provider, energy_wh: Series, pricing: Pricing, terms: Terms, *, now_trading: datetime) -> Offer:
     """A new offer of a provider's meter; raises OfferInvalid naming the field that is wrong."""
+    if energy_wh.end <= now_trading:
+        raise OfferInvalid("energy", "its slots are over; offer later ones")
     nothing = Series.flat(energy_wh, 0)
     offer = Offer(
         offer_id=terms.offer_id,
