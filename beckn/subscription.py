@@ -12,9 +12,11 @@ stands and what the registry complained of.
 from __future__ import annotations
 
 import asyncio
+import base64
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -40,7 +42,7 @@ CHALLENGE_BYTES_MAX = 16_384
 _LOG = structlog.get_logger("subscription")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Claim:
     """What this node wants the registry to say of it. Keys and secrets stay out of its repr."""
 
@@ -55,6 +57,11 @@ class Claim:
 
     def __repr__(self) -> str:
         return f"Claim({self.identity.subscriber_id} {self.role})"
+
+    @cached_property
+    def encr_public_key(self) -> str:
+        """The public half of the encryption key, base64 of the raw bytes."""
+        return challenge.public_key_b64(self.encryption_key)
 
     def application(self, *, now: datetime, valid_until: datetime | None) -> dict[str, Any]:
         """The body of a /subscribe, with the names of both dialects for what they name differently."""
@@ -71,7 +78,7 @@ class Claim:
             "key_id": key_id,
             "ukId": key_id,
             "signing_public_key": self.identity.public_key_b64,
-            "encr_public_key": challenge.public_key_b64(self.encryption_key),
+            "encr_public_key": self.encr_public_key,
             "nonce": secrets.token_hex(16),
             "created": format_instant(now),
         }
@@ -86,6 +93,7 @@ class Claim:
             and record.url == self.url.rstrip("/")
             and record.signing_public_key == self.identity.public_key
             and (record.country, record.city) == (self.country, self.city)
+            and _raw(record.encr_public_key) == self.encr_public_key
         )
 
 
@@ -222,6 +230,14 @@ class OwnSubscription:
         if (status, why) != (self.status, self.why):
             _LOG.info("own_subscription", status=status, why=why, role=self._claim.role)
         self.status, self.why = status, why
+
+
+def _raw(encr_public_key: str) -> str:
+    """A public key of a record, which a foreign registry may keep as DER; empty when it is none."""
+    try:
+        return base64.b64encode(challenge.import_public(encr_public_key).public_bytes_raw()).decode()
+    except challenge.ChallengeUnreadable:
+        return ""
 
 
 def _object(body: bytes) -> dict[str, Any]:

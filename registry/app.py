@@ -10,7 +10,7 @@ from aiohttp import web
 from beckn import node
 from beckn.actions import Role
 from beckn.clock import Clock, WallClock
-from beckn.node import Node, Stores
+from beckn.node import NODE, Node, Stores
 from registry import api, roll
 from registry.challenger import Challenger
 from registry.config import RegistrySettings
@@ -56,6 +56,14 @@ def build(settings: RegistrySettings, *, wall: Clock | None = None) -> web.Appli
         contexts=[entered],
         wall=wall,
     )
-    desk = RegistryDesk(settings=settings, database=database, challenger=challenger, wall=wall)
+    running = app[NODE]
+    desk = RegistryDesk(
+        settings=settings,
+        database=database,
+        challenger=challenger,
+        wall=wall,
+        metrics=running.metrics,
+        recorder=running.recorder,
+    )
     app.router.add_routes(desk.routes())
     return app

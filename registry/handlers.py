@@ -7,6 +7,8 @@ an operator may have acted.
 
 from __future__ import annotations
 
+import secrets
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,9 +17,12 @@ from typing import Any
 import orjson
 import structlog
 from aiohttp import web
+from prometheus_client import Counter, Histogram
 
 from beckn import errors, signing
 from beckn.clock import Clock
+from beckn.metrics import Metrics
+from beckn.record import Recorder
 from registry import membership, roll, translate
 from registry.challenger import Challenger
 from registry.config import RegistrySettings
@@ -31,6 +36,7 @@ ANSWER_LIFETIME_S = 60
 
 _LOG = structlog.get_logger("registry")
 _JSON = {"Content-Type": "application/json"}
+_PREFIXES = ("", "/subscribers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +59,33 @@ class _Proven:
 class RegistryDesk:
     """Answers subscribers and whoever looks them up."""
 
-    def __init__(self, *, settings: RegistrySettings, database: Database, challenger: Challenger, wall: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        settings: RegistrySettings,
+        database: Database,
+        challenger: Challenger,
+        wall: Clock,
+        metrics: Metrics,
+        recorder: Recorder | None,
+    ) -> None:
         self._settings, self._database, self._challenger, self._wall = settings, database, challenger, wall
-        self._identity = settings.identity
+        self._identity, self._recorder = settings.identity, recorder
+        self._answered = Counter(
+            "powershare_registry_answers_total", "Answers of the registry, by question and HTTP status",
+            ["question", "status"], registry=metrics.registry,
+        )  # fmt: skip
+        self._seconds = Histogram(
+            "powershare_registry_seconds", "From a question's arrival to its answer", ["question"],
+            registry=metrics.registry,
+        )  # fmt: skip
 
     def routes(self) -> list[web.RouteDef]:
         """The protocol's routes; /subscribers/... is where beckn-onix's sample configurations look."""
         return [
-            *(web.post(f"{prefix}/subscribe", self._serve(self.subscribe)) for prefix in ("", "/subscribers")),
-            *(web.post(f"{prefix}/lookup", self._serve(self.lookup)) for prefix in ("", "/subscribers")),
-            web.get("/changes", self._serve(self.changes)),
+            *(web.post(f"{prefix}/subscribe", self._serve("subscribe", self.subscribe)) for prefix in _PREFIXES),
+            *(web.post(f"{prefix}/lookup", self._serve("lookup", self.lookup)) for prefix in _PREFIXES),
+            web.get("/changes", self._serve("changes", self.changes)),
         ]
 
     # --- /subscribe ------------------------------------------------------------------------------------------------
@@ -70,6 +93,8 @@ class RegistryDesk:
     async def subscribe(self, request: web.Request) -> web.Response:
         """Apply for a place, or change one's own; the answer is the status and, if it is not better, why."""
         body = await self._body(request)
+        if self._recorder is not None:
+            self._recorder.record("subscribe", body, request.headers)
         now = self._now()
         application = translate.application_from_wire(_object(body), domain=self._settings.domain)
         proven = _Proven(application, self._signature(request, application, now), signing.digest(body))
@@ -123,6 +148,8 @@ class RegistryDesk:
     async def lookup(self, request: web.Request) -> web.Response:
         """Who matches: an array, empty when nobody does. Unsigned questions are answered, as every peer asks so."""
         body = await self._body(request)
+        if self._recorder is not None:
+            self._recorder.record("lookup", body, request.headers)
         now = self._now()
         filters = translate.filters_from_wire(_object(body) if body else {})
         found = await subscribers.find(self._database, filters, now=now, limit=self._settings.lookup_records_max)
@@ -169,15 +196,27 @@ class RegistryDesk:
         return web.Response(body=body, headers={**_JSON, "Signature": signature})
 
     def _serve(
-        self, handler: Callable[[web.Request], Awaitable[web.Response]]
+        self, question: str, handler: Callable[[web.Request], Awaitable[web.Response]]
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
+        seconds = self._seconds.labels(question)
+
         async def serve(request: web.Request) -> web.Response:
+            started = time.perf_counter()
             try:
-                return await handler(request)
+                response = await handler(request)
             except UnableToSubscribe as unable:
-                return self._refused(_refusal(unable))
+                response = self._refused(_refusal(unable))
             except errors.Refusal as refusal:
-                return self._refused(refusal)
+                response = self._refused(refusal)
+            except Exception:
+                # A bug, or the database is away: said once here, and to the asker by its reference.
+                reference = secrets.token_hex(6)
+                _LOG.exception("question_failed", question=question, reference=reference)
+                sentence = f"something failed on our side; try again, or quote reference {reference}"
+                response = self._refused(errors.UnableToStore(sentence))
+            seconds.observe(time.perf_counter() - started)
+            self._answered.labels(question, response.status).inc()
+            return response
 
         return serve
 

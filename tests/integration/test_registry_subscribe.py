@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import ssl
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from beckn import challenge, signing
+from beckn.node import NODE
 from cli.servers import Servers
 from tests.support.registry_rig import (
     Answer,
@@ -258,6 +266,44 @@ async def test_every_way_a_challenge_fails_is_told_apart(registry: Registry) -> 
     assert "cannot connect" in nobody.json["error"]["message"]
     keyless = await joined(registry, "http://127.0.0.1:1/beckn", encr_public_key="")
     assert "encr_public_key is missing" in keyless.json["error"]["message"]
+
+
+def self_signed(directory: Path) -> ssl.SSLContext:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bpp.example.org")])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1)
+        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2095, 1, 1, tzinfo=UTC))
+        .sign(key, hashes.SHA256())
+    )
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + certificate.public_bytes(Encoding.PEM)
+    (directory / "both.pem").write_bytes(pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(directory / "both.pem")
+    return context
+
+
+async def test_a_place_whose_certificate_nobody_vouches_for_is_invalid_ssl(registry: Registry, tmp_path: Path) -> None:
+    async def never(_request: web.Request, _body: bytes) -> web.StreamResponse:
+        raise AssertionError
+
+    async with place(never, tls=self_signed(tmp_path)) as url:
+        answer = await joined(registry, url)
+    assert (answer.status, answer.json["status"]) == (200, "INVALID_SSL")
+    assert "certificate" in answer.json["error"]["message"]
+
+
+async def test_what_fails_on_the_registrys_side_is_told_with_a_reference(registry: Registry) -> None:
+    await registry.app[NODE].database.close()
+    for answer in (
+        await registry.post("/lookup", {}),
+        await registry.subscribe(Member("bpp.example.org", "http://127.0.0.1:1")),
+        await registry.get("/changes"),
+    ):
+        assert answer.status == 503
+        assert "reference" in answer.json["error"]["message"]
+    assert (await registry.get("/ready")).status == 503
 
 
 async def test_a_private_address_is_never_called(servers: Servers, migrated_template: str) -> None:

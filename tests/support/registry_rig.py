@@ -6,6 +6,7 @@ import base64
 import itertools
 import secrets
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -56,11 +57,11 @@ def new_database(servers: Servers, template: str) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def served(app: web.Application, port: int) -> AsyncIterator[None]:
+async def served(app: web.Application, port: int, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[None]:
     runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=0.5)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", port).start()
+        await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls).start()
         yield
     finally:
         await runner.cleanup()
@@ -87,6 +88,7 @@ class Registry:
     settings: RegistrySettings
     clock: TurnedClock
     http: aiohttp.ClientSession
+    app: web.Application
 
     @property
     def public_key(self) -> bytes:
@@ -178,15 +180,16 @@ async def running_registry(servers: Servers, template: str, **settings: Any) -> 
             "challenge_s_max": 1.0,
         } | settings
         configured = RegistrySettings(**given)
-        async with served(registry_app.build(configured, wall=clock), configured.port), aiohttp.ClientSession() as http:
-            yield Registry(configured.public_url, configured, clock, http)
+        app = registry_app.build(configured, wall=clock)
+        async with served(app, configured.port), aiohttp.ClientSession() as http:
+            yield Registry(configured.public_url, configured, clock, http, app)
 
 
 OnSubscribe = Callable[[web.Request, bytes], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
-async def place(on_subscribe: OnSubscribe) -> AsyncIterator[str]:
+async def place(on_subscribe: OnSubscribe, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """A stranger's server that answers POST /beckn/on_subscribe; its base URL."""
 
     async def serve(request: web.Request) -> web.StreamResponse:
@@ -194,8 +197,8 @@ async def place(on_subscribe: OnSubscribe) -> AsyncIterator[str]:
 
     app, port = web.Application(), free_port()
     app.router.add_post("/beckn/on_subscribe", serve)
-    async with served(app, port):
-        yield f"http://127.0.0.1:{port}/beckn"
+    async with served(app, port, tls=tls):
+        yield f"{'http' if tls is None else 'https'}://127.0.0.1:{port}/beckn"
 
 
 def answering(members: list[Member], registry: Registry, asked: list[tuple[Any, bytes]] | None = None) -> OnSubscribe:
