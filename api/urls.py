@@ -8,6 +8,7 @@ refused, unless ALLOW_PRIVATE_URLS says that this network is such a house.
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import socket
 from urllib.parse import urlsplit
@@ -102,7 +103,7 @@ class GuardedResolver(AbstractResolver):
         found = await self._resolver.resolve(host, port, family)
         allowed = [entry for entry in found if self._allow_private or is_public(entry["host"])]
         if not allowed:
-            raise OSError(f"{host} is not on the public internet")
+            raise OSError(errno.EACCES, f"{host} is not on the public internet")
         return allowed
 
     async def close(self) -> None:

@@ -16,6 +16,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 
 import bpp.translate as wire
+from api import live
+from api.limits import Concurrency
 from bap import app as buyer_app
 from bap.config import BuyerSettings
 from beckn import envelope, signing
@@ -268,6 +270,7 @@ class BuyerRig:
     seller: ScriptedSeller
     clock: AdjustableClock
     directory: HandFilledDirectory
+    streams: Concurrency
     app: dict[str, str] = field(default_factory=dict)
     account_id: str = ""
 
@@ -415,7 +418,7 @@ async def buyer_rig(database_url: str, **settings: Any) -> AsyncIterator[BuyerRi
         await server.start_server(auto_decompress=False)
         try:
             async with httpx.AsyncClient(base_url=given.public_url, timeout=30) as client:
-                rig = BuyerRig(node, client, seller, clock, directory)
+                rig = BuyerRig(node, client, seller, clock, directory, app[live.STREAMS])
                 rig.app = await rig.new_app()
                 rig.account_id = await rig.new_account()
                 yield rig
