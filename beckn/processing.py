@@ -257,10 +257,10 @@ class Processor:
         )
         try:
             async with self._store.unit_of_work() as uow:
-                now = self._wall.now()
-                if not await self._store.finish(uow, letter.letter_id, claimed_by=self._me, now=now):
-                    raise _TakenOver
                 await self._handlers[context.action](letter, uow)
+                # Last, so that the row is not locked while the handler works and its claim can be renewed.
+                if not await self._store.finish(uow, letter.letter_id, claimed_by=self._me, now=self._wall.now()):
+                    raise _TakenOver
         except _TakenOver:
             log.info("letter_taken_over", letter_id=letter.letter_id)
             return True

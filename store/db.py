@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
 
 import asyncpg
@@ -116,8 +116,16 @@ class Database:
         """One transaction: commits on a clean exit, rolls back on an exception, then runs what waits for the commit."""
         async with self.pool.acquire(timeout=ACQUIRE_S_MAX) as connection:
             unit = UnitOfWork(connection)
-            async with connection.transaction():
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
                 yield unit
+            except BaseException:
+                # With the connection gone the server has rolled back already; what must be heard of is the cause.
+                with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                    await transaction.rollback()
+                raise
+            await transaction.commit()
         unit.committed()
 
     @asynccontextmanager

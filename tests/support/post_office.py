@@ -181,7 +181,7 @@ async def office(
     outbox_rows: type[OutboxRows] = OutboxRows,
     **settings: Any,
 ) -> AsyncIterator[Office]:
-    """Run a node. Its handlers note what they are given, after calling `handler` if there is one."""
+    """Run a node. Letters are noted once their unit of work is committed; `handler`, if given, does something in it."""
     me = {Role.BAP: BAP, Role.BPP: BPP, Role.BG: GATEWAY}[role]
     server = TestServer(web.Application())  # takes a port, for the URL has to be known beforehand
     await server.start_server()
@@ -195,7 +195,7 @@ async def office(
         async def handle(letter: Letter, uow: Any) -> None:
             if handler is not None:
                 await handler(letter, uow, node)
-            processed.append(letter)
+            uow.after_commit(lambda: processed.append(letter))
 
         return {action.name: handle for action in received_by(role)}
 
