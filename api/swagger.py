@@ -74,6 +74,7 @@ def as_3_0(value: Any) -> Any:
     projected = {name: as_3_0(entry) for name, entry in value.items()}
     if "openapi" in projected:
         projected["openapi"] = "3.0.3"
+        projected["info"]["license"].pop("identifier", None)  # new in 3.1
     _project_null(projected)
     for bound, plain in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
         if isinstance(projected.get(bound), int | float):
