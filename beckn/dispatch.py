@@ -312,7 +312,7 @@ class Dispatcher:
             asyncio.get_running_loop().call_later(pause_s, self._wake.set)
             log.info("destination_failed", url=destination.url, failures=destination.failures,
                      pause_s=round(pause_s, 3), action=letter.action, transaction_id=letter.transaction_id,
-                     message_id=letter.message_id, reason=outcome["message"])  # fmt: skip
+                     message_id=letter.message_id, reason=outcome["message"] or f"HTTP {outcome['http_status']}")  # fmt: skip
         retry_at = destination.retry_at
         rows: list[_Retry] = []
         for key in [letter.transaction_id, *destination.ready]:

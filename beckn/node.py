@@ -93,7 +93,7 @@ class Stores:
     clock: ClockStore
 
 
-@dataclass
+@dataclass(repr=False)
 class Node:
     """A running node: what handlers, APIs and jobs are given."""
 

@@ -110,6 +110,8 @@ class Office:
     undelivered: list[tuple[Outgoing, dict[str, Any], bool]]
     bap: Party
     bpp: Party
+    #: Called with every letter that was not delivered.
+    told: Callable[[tuple[Outgoing, dict[str, Any], bool]], None]
 
     def request_context(self, action: str, /, **changes: Any) -> dict[str, Any]:
         """The context of a letter between our BAP and our BPP, with fresh ids unless `changes` says otherwise."""
@@ -200,7 +202,7 @@ async def office(
         return {action.name: handle for action in received_by(role)}
 
     async def on_undelivered(node: Node, uow: Any, letter: Outgoing, outcome: dict[str, Any], certain: bool) -> None:
-        undelivered.append((letter, outcome, certain))
+        here.told((letter, outcome, certain))
 
     values = {
         "port": port,
@@ -242,6 +244,9 @@ async def office(
     await server.start_server(auto_decompress=False)
     try:
         async with aiohttp.ClientSession(auto_decompress=False) as client:
-            yield Office(url, node, app, client, directory, clock, processed, undelivered, bap, bpp)
+            here = Office(
+                url, node, app, client, directory, clock, processed, undelivered, bap, bpp, undelivered.append
+            )
+            yield here
     finally:
         await server.close()
