@@ -37,6 +37,7 @@ ANSWER_S_MAX = 10.0
 SKEW_S_MAX = float(signing.CREATED_AHEAD_S_MAX)
 #: How many peers of each role are asked when none is named.
 PEERS_OF_A_ROLE = 3
+_NOT_TAKING_PART = ("UNDER_SUBSCRIPTION", "INITIATED", "EXPIRED", "UNSUBSCRIBED", "INVALID_SSL")
 _REALM = re.compile(r'realm="([^"]*)"')
 
 
@@ -138,31 +139,34 @@ def _schemas(url: str, whose: str) -> Finding:
 
 
 def _ask_registry(settings: NodeSettings) -> tuple[tuple[Record, ...], Finding]:
-    """All records of the domain, and whether they can be believed."""
+    """Every record that takes part, our own in whatever state, and whether the registry can be believed."""
     if not settings.registry_url:
         return (), Finding("registry", False, "REGISTRY_URL is not set")
 
-    async def lookup() -> list[dict[str, Any]]:
+    async def look_up() -> list[dict[str, Any]]:
         key = signing.import_public_key(settings.registry_public_key) if settings.registry_public_key else None
         client = RegistryClient(settings.registry_url, public_key=key, wall=WallClock())
         try:
-            # The registry itself has no domain of its own to be found by, so everything is asked for.
-            return await client.lookup({})
+            found = await client.lookup({})
+            for status in _NOT_TAKING_PART:  # these are only given to who asks for them
+                found += await client.lookup({"subscriber_id": settings.subscriber_id, "status": status})
         finally:
             await client.close()
+        return found
 
     try:
-        documents_ = asyncio.run(lookup())
+        answers = asyncio.run(look_up())
     except RegistryUnavailable as error:
         return (), Finding("registry", False, f"cannot be asked or believed: {error}")
-    records = []
-    for document in documents_:
+    records: dict[tuple[str, str, str, str], Record] = {}
+    for answer in answers:
         try:
-            records.append(record_from_wire(document))
+            record = record_from_wire(answer)
         except ValueError:
             continue  # a record nobody can read is nobody's; its owner's doctor will miss it
+        records.setdefault(record.identity, record)
     signed = "signed with REGISTRY_PUBLIC_KEY" if settings.registry_public_key else "REGISTRY_PUBLIC_KEY is not set"
-    return tuple(records), Finding("registry", True, f"knows {len(records)} records; {signed}")
+    return tuple(records.values()), Finding("registry", True, f"knows {len(records)} records; {signed}")
 
 
 def _clock(settings: NodeSettings) -> Finding:

@@ -60,6 +60,8 @@ class Network:
         self.plan = plan
         self.servers = servers
         self.nodes = nodes
+        #: Names of nodes that the registry's operator keeps out; they run, and are not waited for.
+        self.kept_out: set[str] = set()
 
     @classmethod
     def start(cls, plan: Plan, *, report: Report | None = None) -> Self:
@@ -115,8 +117,8 @@ class Network:
                 )
 
     def await_ready(self, *names: str, limit_s: float = READY_S_MAX, report: Report | None = None) -> None:
-        """Wait until the named nodes (all without a name) answer /ready with 200. Raises NetworkFailed."""
-        waiting = [self.nodes[name] for name in names] or list(self.nodes.values())
+        """Wait until the named nodes (without a name: all that may take part) are ready. Raises NetworkFailed."""
+        waiting = [self.nodes[name] for name in names or self.nodes if name not in self.kept_out]
         self._await("waiting until every node is ready", waiting, _not_ready, limit_s=limit_s, report=report)
 
     def approve(self, node: RunningNode) -> None:
@@ -243,15 +245,23 @@ class Network:
             after = page["next"]
 
     def _not_subscribed(self, waiting: list[RunningNode]) -> list[RunningNode]:
-        """Who is not SUBSCRIBED yet; those that have passed their challenge are approved on the way."""
+        """Who is not SUBSCRIBED yet; those that have passed their challenge are approved on the way.
+
+        Whoever is suspended or unsubscribed stays so: that was somebody's decision.
+        """
         states: dict[str, set[str]] = {node.subscriber_id: set() for node in waiting}
         for row in self.subscribers():
             states.get(row["subscriber_id"], set()).add(row["status"])
+        left = []
         for node in waiting:
-            if "UNDER_SUBSCRIPTION" in states[node.subscriber_id]:
+            state = states[node.subscriber_id]
+            if "UNDER_SUBSCRIPTION" in state:
                 self.approve(node)
-                states[node.subscriber_id] = {"SUBSCRIBED"}
-        return [node for node in waiting if "SUBSCRIBED" not in states[node.subscriber_id]]
+            elif "SUBSCRIBED" not in state and state & {"SUSPENDED", "UNSUBSCRIBED"}:
+                self.kept_out.add(node.name)  # by the operator, in an earlier run of a network that is kept
+            elif "SUBSCRIBED" not in state:
+                left.append(node)
+        return left
 
     def _await(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 import sys
@@ -202,6 +203,21 @@ def test_kept_databases_survive_a_kill_of_everything() -> None:
     finally:
         os.close(lock)
         private.sweep()
+
+
+def test_root_keeps_databases_elsewhere_when_nobody_else_can_pass_the_folder(tmp_path: Path) -> None:
+    """PostgreSQL does not run as root, and no permission outside our own folder is changed to please it."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    wanted = closed / "data"
+    data = private.data_directory(wanted)
+    try:
+        assert (data == wanted) == (os.geteuid() != 0)
+        assert private.data_directory(wanted) == data, "the same place every time"
+        with Servers.start(data, durable=False):
+            assert closed.stat().st_mode & 0o777 == 0o700
+    finally:
+        shutil.rmtree(data)
 
 
 def test_stopping_leaves_no_process_and_no_file() -> None:
