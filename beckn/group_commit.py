@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -45,9 +45,7 @@ class GroupCommit(Generic[T, R]):
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if len(self._active) < self._writers:
-            task = asyncio.create_task(self._drain())
-            self._active.add(task)
-            task.add_done_callback(self._active.discard)
+            self._active.add(asyncio.create_task(self._drain()))
         return future
 
     async def settled(self) -> None:
@@ -56,6 +54,14 @@ class GroupCommit(Generic[T, R]):
             await asyncio.wait(self._active)
 
     async def _drain(self) -> None:
+        try:
+            await self._write_waiting()
+        finally:
+            # At once and not in the task's callback, which runs later: what is submitted between the last look at the
+            # line and that callback would find a writer that has stopped looking, and wait for ever.
+            self._active.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+
+    async def _write_waiting(self) -> None:
         while self._waiting:
             batch = self._waiting[: self._batch_max]
             del self._waiting[: self._batch_max]
