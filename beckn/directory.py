@@ -26,7 +26,7 @@ import structlog
 
 from beckn import errors
 from beckn.clock import Clock
-from beckn.records import Record, RecordIndex, record_from_wire
+from beckn.records import Record, RecordIndex, normalised, record_from_wire
 from beckn.registry_client import RegistryClient, RegistryUnavailable
 
 __all__ = ["Directory", "DirectoryStore", "Record", "RegistryDirectory", "record_from_wire"]
@@ -39,6 +39,8 @@ GOOD_S = 3600
 UNKNOWN_S, UNKNOWN_MAX = 2.0, 10_000
 #: Letters from unknown signers make the feed be read at most this often, seconds.
 READ_GAP_S = 0.1
+#: How old the last reading may be when subscribers are looked for, seconds.
+FIND_FRESH_S = 0.5
 #: How long a lookup at a registry without a feed is trusted, seconds; as often it is asked whether it has one now.
 LOOKUP_TRUST_S = 60
 #: An unchanged directory is written down this often, seconds.
@@ -134,9 +136,7 @@ class RegistryDirectory:
 
     async def stop(self) -> None:
         """Stop reading and drop the connections."""
-        tasks = [task for task in (self._poller, self._reading, *self._asking.values()) if task is not None]
-        for task in tasks:
-            task.cancel()
+        tasks = [task for task in (self._poller, self._reading, *self._asking.values()) if task and task.cancel()]
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._client.close()
 
@@ -193,9 +193,17 @@ class RegistryDirectory:
         return None
 
     async def find(self, type: str, domain: str = "", subscriber_id: str = "") -> list[Record]:
-        """Valid subscribers of a type (and domain, when given): one record each, that of the newest key."""
+        """Valid subscribers of a type (and domain, when given): one record each, that of the newest key.
+
+        Who joined more than half a second ago is among them: the feed is read first when the last reading is older.
+        """
         if not self._has_feed:
             await self._look_up_all(type, domain, subscriber_id)
+        elif not self._problem and asyncio.get_running_loop().time() - self._reading_since > FIND_FRESH_S:
+            await self.poll()
+        return self._matching(type, domain, subscriber_id)
+
+    def _matching(self, type: str, domain: str, subscriber_id: str) -> list[Record]:
         now = self._wall.now()
         newest: dict[tuple[str, str], Record] = {}
         for record in self._records.of(subscriber_id) if subscriber_id else self._records.all():
@@ -210,7 +218,7 @@ class RegistryDirectory:
 
     async def url_of(self, subscriber_id: str, role: str) -> str | None:
         """Where a subscriber's newest valid key of a role is registered; None when there is none."""
-        found = await self.find(role, subscriber_id=subscriber_id)
+        found = self._matching(role, "", subscriber_id) or await self.find(role, subscriber_id=subscriber_id)
         return found[0].url if found else None
 
     # --- Reading the feed ------------------------------------------------------------------------------------------
@@ -343,7 +351,7 @@ class RegistryDirectory:
             pair = (record.subscriber_id, record.key_id)
             self._looked_up[pair] = min(record.valid_until, good_until)
             self._found[*pair, ""] = trusted_until
-            self._unsaved[record.identity] = _normal(document, record)
+            self._unsaved[record.identity] = normalised(document, record)
         if documents or not filters.get("key_id"):
             self._found[place] = trusted_until
         else:
@@ -388,14 +396,3 @@ class RegistryDirectory:
         if len(self._unknown) >= UNKNOWN_MAX:
             self._unknown.clear()
         self._unknown[pair] = now + timedelta(seconds=UNKNOWN_S)
-
-
-def _normal(document: dict[str, Any], record: Record) -> dict[str, Any]:
-    """A foreign record with the four names and the end that the store finds it by."""
-    names = {
-        "subscriber_id": record.subscriber_id,
-        "type": record.type,
-        "domain": record.domain,
-        "key_id": record.key_id,
-    }
-    return {**document, **names, "valid_until": record.valid_until.isoformat()}

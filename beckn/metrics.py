@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -58,6 +59,10 @@ class Metrics:
         self.process_seconds = cache(self._process_seconds.labels)
         self.sent = cache(self._sent.labels)
         self.send_seconds = cache(self._send_seconds.labels)
+
+    def watch(self, name: str, sentence: str, value: Callable[[], float]) -> None:
+        """Show a number that is asked for whenever the metrics are read."""
+        Gauge(name, sentence, registry=self.registry).set_function(value)
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""

@@ -70,6 +70,17 @@ def record_from_wire(document: dict[str, Any]) -> Record:
     )
 
 
+def normalised(document: dict[str, Any], record: Record) -> dict[str, Any]:
+    """A foreign record with the four names and the end that the store finds it by."""
+    names = {
+        "subscriber_id": record.subscriber_id,
+        "type": record.type,
+        "domain": record.domain,
+        "key_id": record.key_id,
+    }
+    return {**document, **names, "valid_until": record.valid_until.isoformat()}
+
+
 def _text(document: dict[str, Any], *names: str) -> str:
     for name in names:
         value = document.get(name)

@@ -81,6 +81,13 @@ def add_directory(app: web.Application, node: Node, store: DirectoryStore) -> No
         detail = f"{subscription.status}: {subscription.why}".rstrip(": ")
         return Finding(ok=subscription.is_subscribed, detail=detail)
 
+    node.metrics.watch(
+        "powershare_directory_records", "Registry records this node knows", lambda: directory.status()["records"]
+    )
+    node.metrics.watch(
+        "powershare_directory_read_seconds", "Seconds since the registry was last read; -1: never",
+        lambda: -1 if directory.status()["read_seconds_ago"] is None else directory.status()["read_seconds_ago"],
+    )  # fmt: skip
     node.add_check("registry", registry)
     node.add_check("subscription", subscribed)
     add(app, running())

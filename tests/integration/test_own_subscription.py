@@ -141,6 +141,10 @@ async def test_a_node_proves_itself_and_is_ready_once_the_operator_approves(
         assert row["challenge_passed"]
         await registry.act("approve", "node.example.org")
         await node.becomes(is_ready, within_s=5)
+        async with node.http.get(f"{node.settings.public_url}/metrics") as answer:
+            metrics = await answer.text()
+        assert "powershare_directory_records 2.0" in metrics
+        assert "powershare_directory_read_seconds" in metrics
         await registry.act("revoke", "node.example.org")
         document = await node.becomes(lambda _, d: "revoked" in d["missing"].get("subscription", ""), within_s=6)
         assert "new key_id" in document["missing"]["subscription"]

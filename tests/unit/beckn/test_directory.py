@@ -314,6 +314,18 @@ async def test_each_subscriber_is_found_once_with_its_newest_valid_key() -> None
         assert len(await node.directory.find("BPP")) == 2
 
 
+async def test_a_seller_that_joined_half_a_second_ago_is_found_without_waiting_for_the_poll() -> None:
+    registry = FakeRegistry()
+    async with Node(registry) as node:
+        registry.feed.append(wire())
+        await asyncio.sleep(0.55)
+        assert len(await node.directory.find("BPP")) == 1
+        reads = registry.reads
+        for _ in range(50):
+            await node.directory.find("BPP")
+        assert registry.reads == reads
+
+
 async def test_a_key_used_in_two_roles_is_found_in_the_one_that_is_asked_for() -> None:
     registry = FakeRegistry()
     registry.feed = [wire(type="BAP"), wire(type="BPP")]
