@@ -253,6 +253,7 @@ class _Window:
         route = self.route
         token = await self.desk.admit(route, request, self.book)
         raw = await _read(request, route.body_bytes_max) if request.can_read_body else b""
+        _check_no_nul(request, raw)
         call = Call(
             request=request,
             body=_parse_body(route, request.content_type, raw),
@@ -312,6 +313,17 @@ async def _read(request: web.Request, bytes_max: int) -> bytes:
             raise refusal
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+def _check_no_nul(request: web.Request, raw: bytes) -> None:
+    """PostgreSQL stores no NUL character, so none is let in; raises ApiError 400 naming where it stands."""
+    for where, has_nul in (
+        ("body", b"\\u0000" in raw or b"\x00" in raw),
+        ("path", "\x00" in request.path),
+        ("query", any("\x00" in text for pair in request.query.items() for text in pair)),
+    ):
+        if has_nul:
+            raise ApiError(400, f"The {where} contains a NUL character (\\u0000); leave it out.", field=where)
 
 
 def _parse_body(route: Route, media: str, raw: bytes) -> Any:

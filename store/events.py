@@ -86,22 +86,22 @@ async def since(uow: UnitOfWork, subject: str, *, after: int, limit: int) -> lis
     return rows
 
 
-async def newest(uow: UnitOfWork, subject: str, kinds: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The newest event of each of these kinds that the subject has, by kind."""
+async def newest(uow: UnitOfWork, subject: str, kinds: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
+    """The newest event of each of these kinds that the subject has, as (kind, what it says), oldest first."""
     rows = await uow.connection.fetch(
-        "SELECT DISTINCT ON (kind) kind, data FROM events WHERE subject = $1 AND kind = ANY($2)"
-        " ORDER BY kind, seq DESC",
+        "SELECT kind, data FROM events WHERE seq IN"
+        " (SELECT max(seq) FROM events WHERE subject = $1 AND kind = ANY($2) GROUP BY kind) ORDER BY seq",
         subject, list(kinds),
     )  # fmt: skip
-    return {row["kind"]: row["data"] for row in rows}
+    return [(row["kind"], row["data"]) for row in rows]
 
 
-async def owner(uow: UnitOfWork, subject: str) -> str | None:
-    """Whose events a subject's are: the token of its first one."""
-    token_id: str | None = await uow.connection.fetchval(
-        "SELECT token_id FROM events WHERE subject = $1 ORDER BY seq LIMIT 1", subject
+async def first(uow: UnitOfWork, subject: str) -> Mapping[str, Any] | None:
+    """The event a subject began with: whose it is, what it said, when."""
+    row: Mapping[str, Any] | None = await uow.connection.fetchrow(
+        "SELECT token_id, kind, data, at FROM events WHERE subject = $1 ORDER BY seq LIMIT 1", subject
     )
-    return token_id
+    return row
 
 
 # --- Webhooks -----------------------------------------------------------------------------------------------------

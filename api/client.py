@@ -1,0 +1,280 @@
+"""A typed client of the nodes' JSON APIs, for applications written in Python.
+
+One `NodeClient` speaks to one node with one token; the facades name the calls of each kind of node:
+
+    async with NodeClient("http://127.0.0.1:8003", token) as node:
+        buyer = BuyerApi(node)
+        found = await buyer.search({"window": {...}}, wait_s=5, offers=3)
+        order = await buyer.order(account_id, found, found["offers"][0], energy, wait_s=5)
+
+Answers are the JSON documents of /openapi.json. A refusal raises `Refused` with the node's own sentence. Nothing is
+retried on its own; give an `idempotency_key` to repeat a POST safely after `NoAnswer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import orjson
+
+Json = dict[str, Any]
+
+#: How long connecting may take, and how much longer than its wait an answer, seconds.
+CONNECT_S_MAX, ANSWER_S_MAX = 5.0, 30.0
+#: Connections to one node.
+CONNECTIONS_MAX = 50
+#: Longest silence of an event stream, seconds: a node sends a heartbeat more often than that.
+SILENCE_S_MAX = 45.0
+
+
+class Refused(Exception):
+    """The node said no; `sentence` is its own, `field` and `limit` name what was wrong."""
+
+    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+        self.status = status
+        self.sentence = str(problem.get("sentence") or "The node gave no reason.")
+        self.field, self.limit = problem.get("field"), problem.get("limit")
+        super().__init__(f"{status}: {self.sentence}")
+
+
+class NoAnswer(Exception):
+    """The node did not answer, or the connection broke: whether it acted is unknown."""
+
+
+class NodeClient:
+    """One node's JSON API, called with one token."""
+
+    def __init__(self, base_url: str, token: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._http = httpx.AsyncClient(
+            base_url=base_url,
+            headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
+            timeout=httpx.Timeout(ANSWER_S_MAX, connect=CONNECT_S_MAX),
+            limits=httpx.Limits(max_connections=CONNECTIONS_MAX),
+            follow_redirects=False,
+            transport=transport,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+        wait_s: float = 0,
+        prefer: str = "",
+        idempotency_key: str = "",
+    ) -> Json:
+        """One call; `wait_s` is how long the node may hold its answer. Raises Refused, NoAnswer."""
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        if wait_s:
+            headers["Prefer"] = f"wait={wait_s:g}{prefer}"
+        content = None
+        if body is not None:
+            headers["Content-Type"], content = "application/json", orjson.dumps(body)
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        try:
+            answer = await self._http.request(
+                method,
+                path,
+                content=content,
+                params=given,
+                headers=headers,
+                timeout=httpx.Timeout(ANSWER_S_MAX + wait_s, connect=CONNECT_S_MAX),
+            )
+        except httpx.TransportError as failure:
+            raise NoAnswer(f"{method} {path}: {type(failure).__name__}: {failure}") from failure
+        return _read(answer.status_code, answer.content)
+
+    async def get(self, path: str, **query: Any) -> Json:
+        """GET; raises Refused, NoAnswer."""
+        return await self.call("GET", path, query=query)
+
+    async def post(self, path: str, body: Any = None, *, wait_s: float = 0, idempotency_key: str = "") -> Json:
+        """POST; raises Refused, NoAnswer."""
+        return await self.call("POST", path, body or {}, wait_s=wait_s, idempotency_key=idempotency_key)
+
+    async def every(self, path: str, **query: Any) -> AsyncIterator[Json]:
+        """Every entry of a list, page by page."""
+        after: str | None = None
+        while True:
+            page = await self.get(path, **query, after=after)
+            for item in page["items"]:
+                yield item
+            after = page["next"]
+            if after is None:
+                return
+
+    async def events(self, path: str, *, after: int = 0) -> AsyncIterator[Json]:
+        """A subject's events after a seq, as they happen, until the node ends the stream. Raises Refused, NoAnswer.
+
+        To go on after an interruption call again with the last `seq` seen.
+        """
+        timeout = httpx.Timeout(SILENCE_S_MAX, connect=CONNECT_S_MAX)
+        headers = {"Accept": "text/event-stream"}
+        try:
+            async with self._http.stream(
+                "GET", path, params={"after": after}, headers=headers, timeout=timeout
+            ) as stream:
+                if stream.status_code >= 400:
+                    _read(stream.status_code, await stream.aread())
+                async for line in stream.aiter_lines():
+                    if line.startswith("data: "):
+                        yield orjson.loads(line.removeprefix("data: "))
+        except httpx.TransportError as failure:
+            raise NoAnswer(f"GET {path}: {type(failure).__name__}: {failure}") from failure
+
+
+def _read(status: int, content: bytes) -> Json:
+    try:
+        document = orjson.loads(content) if content else {}
+    except orjson.JSONDecodeError:
+        document = {}
+    if status >= 400:
+        problem = document.get("error") if isinstance(document, dict) else None
+        raise Refused(status, problem if isinstance(problem, dict) else {})
+    return document if isinstance(document, dict) else {"items": document}
+
+
+class BuyerApi:
+    """The calls of a consumer app to a buyer's node."""
+
+    def __init__(self, node: NodeClient) -> None:
+        self.node = node
+
+    async def open_account(
+        self, *, name: str, email: str, phone: str, currency: str, idempotency_key: str = ""
+    ) -> Json:
+        """Open a consumer's account."""
+        body = {"name": name, "email": email, "phone": phone, "currency": currency}
+        return await self.node.post("/api/accounts", body, idempotency_key=idempotency_key)
+
+    async def account(self, account_id: str) -> Json:
+        """An account with its balance and what is reserved."""
+        return await self.node.get(f"/api/accounts/{account_id}")
+
+    async def deposit(self, account_id: str, *, amount_minor: int, reference: str) -> Json:
+        """Pay into a wallet (operator); a repeat with the same reference is the same deposit."""
+        body = {"amount_minor": amount_minor, "reference": reference}
+        return await self.node.post(f"/api/accounts/{account_id}/deposits", body)
+
+    async def search(self, wanted: Mapping[str, Any], *, wait_s: float = 0, offers: int | None = None) -> Json:
+        """Look for energy; with `wait_s` until that time, or until `offers` sellers answered."""
+        prefer = "" if offers is None else f", offers={offers}"
+        return await self.node.call("POST", "/api/searches", dict(wanted), wait_s=wait_s, prefer=prefer)
+
+    async def order(
+        self,
+        account_id: str,
+        found: Mapping[str, Any],
+        offer: Mapping[str, Any],
+        energy: Mapping[str, Any] | int,
+        *,
+        wait_s: float = 0,
+    ) -> Json:
+        """Choose energy, a series or Wh in all, of an offer that a search found."""
+        body = {
+            "account_id": account_id,
+            "transaction_id": found["transaction_id"],
+            "seller_id": offer["seller_id"],
+            "provider_id": offer["provider"]["provider_id"],
+            "offer_id": offer["offer_id"],
+        }
+        wanted = {"energy_wh": energy} if isinstance(energy, int) else {"energy": dict(energy)}
+        return await self.node.post("/api/orders", body | wanted, wait_s=wait_s)
+
+    async def act(
+        self, order_id: str, action: str, body: Mapping[str, Any] | None = None, *, wait_s: float = 0
+    ) -> Json:
+        """init, confirm, status, track, update, cancel, rating or support of an order."""
+        return await self.node.post(f"/api/orders/{order_id}/{action}", dict(body or {}), wait_s=wait_s)
+
+    async def get_order(self, order_id: str) -> Json:
+        """An order as it is now."""
+        return await self.node.get(f"/api/orders/{order_id}")
+
+    def order_events(self, order_id: str, *, after: int = 0) -> AsyncIterator[Json]:
+        """What happens to an order, as it happens."""
+        return self.node.events(f"/api/orders/{order_id}/events", after=after)
+
+    async def add_webhook(self, url: str, *, kinds: tuple[str, ...] = ()) -> Json:
+        """Have events posted to a URL; the answer carries the secret of their signatures once."""
+        return await self.node.post("/api/webhooks", {"url": url, "kinds": list(kinds)})
+
+
+class SellerApi:
+    """The calls of a prosumer, or of the operator, to a seller's node."""
+
+    def __init__(self, node: NodeClient) -> None:
+        self.node = node
+
+    async def add_provider(self, provider: Mapping[str, Any]) -> Json:
+        """Enter a prosumer and its meter (operator)."""
+        return await self.node.post("/api/providers", dict(provider))
+
+    async def publish(self, offer: Mapping[str, Any]) -> Json:
+        """Offer energy."""
+        return await self.node.post("/api/offers", dict(offer))
+
+    async def withdraw(self, offer_id: str) -> Json:
+        """Take an offer off the market; what is sold stays sold."""
+        return await self.node.post(f"/api/offers/{offer_id}/withdraw")
+
+    async def read_meter(self, meter_id: str, readings: Mapping[str, Any]) -> Json:
+        """Hand in readings."""
+        return await self.node.post(f"/api/meters/{meter_id}/readings", dict(readings))
+
+    async def curtail(self, order_id: str, contracted: Mapping[str, Any], *, reason: str) -> Json:
+        """Lower a contract; its buyer is told."""
+        return await self.node.post(
+            f"/api/orders/{order_id}/curtail", {"contracted": dict(contracted), "reason": reason}
+        )
+
+    async def balance(self, provider_id: str) -> Json:
+        """What a provider has earned."""
+        return await self.node.get(f"/api/providers/{provider_id}/balance")
+
+
+class RegistryApi:
+    """The calls of a network's operator to its registry."""
+
+    def __init__(self, node: NodeClient) -> None:
+        self.node = node
+
+    async def add(self, record: Mapping[str, Any]) -> Json:
+        """Enter a subscriber by hand."""
+        return await self.node.post("/api/subscribers", dict(record))
+
+    async def act(self, subscriber_id: str, action: str, *, reason: str, **which: Any) -> Json:
+        """approve, suspend, revoke or rotate a subscriber's keys; `which` narrows it to type, domain, key_id."""
+        return await self.node.post(f"/api/subscribers/{subscriber_id}/{action}", {"reason": reason, **which})
+
+    def subscribers(self, *, status: str | None = None) -> AsyncIterator[Json]:
+        """Every subscription."""
+        return self.node.every("/api/subscribers", status=status)
+
+    def audit(self) -> AsyncIterator[Json]:
+        """Who did what when, newest first."""
+        return self.node.every("/api/audit")
+
+
+class GatewayApi:
+    """The calls of a network's operator to its gateway."""
+
+    def __init__(self, node: NodeClient) -> None:
+        self.node = node
+
+    async def search(self, transaction_id: str) -> Json:
+        """To whom a search was passed on, and what became of each copy."""
+        return await self.node.get(f"/api/searches/{transaction_id}")
