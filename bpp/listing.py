@@ -8,9 +8,12 @@ from datetime import datetime
 from energy_catalog.offers import Offer, OfferInvalid, OfferState, Provider, Source, check_offer
 from energy_catalog.tariffs import Tariff
 from store.offers import SPAN_S_MAX
-from trade.money import Series
+from trade.money import Series, cost_minor
 from trade.order import CancellationTerm
 from trade.pricing import TariffInvalid
+
+#: Most money that all of an offer may cost, minor units: sums of such amounts stay far inside 64 bits.
+COST_MINOR_MAX = 10**14
 
 #: How the prices of an offer are said: a tariff, or a price for every slot.
 Pricing = Tariff | Series
@@ -62,7 +65,7 @@ def publish(provider: Provider, energy_wh: Series, pricing: Pricing, terms: Term
     span_s = energy_wh.slot_s * len(energy_wh.values)
     if span_s > SPAN_S_MAX:
         raise OfferInvalid("energy", f"an offer covers {SPAN_S_MAX // 86_400} days at most; publish several")
-    check_offer(offer)
+    _check(offer)
     if not any(offer.open_wh(now_trading).values):
         raise OfferInvalid("energy", "no slot with energy can be ordered any more; offer later slots")
     return offer
@@ -97,13 +100,26 @@ def change(
         order_wh_max=order_wh_max or offer.order_wh_max,
         valid_until=valid_until or offer.valid_until,
     )
-    check_offer(changed)
+    _check(changed)
     return changed
 
 
 def withdraw(offer: Offer) -> Offer:
     """The offer, off the shelf: contracts and quotes that were made stand."""
     return replace(offer, state=OfferState.WITHDRAWN)
+
+
+def _check(offer: Offer) -> None:
+    check_offer(offer)
+    cost = cost_minor(
+        energy_wh=offer.offered_wh,
+        price_micro_per_kwh=Series.flat(
+            offer.offered_wh, max(offer.price_micro_per_kwh.values) + offer.wheeling_micro_per_kwh
+        ),
+        currency=offer.currency,
+    )
+    if cost > COST_MINOR_MAX:
+        raise OfferInvalid("price", f"all of the offer would cost {cost} minor units; the most is {COST_MINOR_MAX}")
 
 
 def _prices(pricing: Pricing, energy_wh: Series) -> Series:

@@ -334,3 +334,10 @@ async def test_the_api_documents_itself(seller: Seller) -> None:
     assert document["openapi"].startswith("3.1")
     assert "/api/meters/{meter_id}/readings" in document["paths"]
     assert (await seller.api.get("/docs")).status_code == 200
+
+
+async def test_a_nul_character_is_refused_wherever_it_stands(seller: Seller) -> None:
+    provider = {"provider_id": "home-9", "name": "a\x00b", "gps": "34.1, -117.4", "meter_id": "meter-9"}
+    assert (await refused(seller, "POST", "/api/providers", provider))[:2] == (400, "body")
+    assert (await refused(seller, "GET", "/api/orders?transaction_id=a%00b"))[:2] == (400, "query")
+    assert (await refused(seller, "GET", "/api/track/a%00b"))[:2] == (400, "path")

@@ -39,6 +39,7 @@ def change(offer: Offer, **changes: Any) -> Offer:
         ({"energy": Series(SLOT_START, 86_400, (1,) * 32)}, "energy"),
         ({"now_trading": SLOT_START + timedelta(hours=5), "valid_until": SLOT_START + timedelta(days=9)}, "energy"),
         ({"pricing": hours(1)}, "price"),
+        ({"energy": hours(10**9), "pricing": Flat(10**12)}, "price"),
         ({"pricing": TimeOfUse(ZoneInfo("UTC"), ((0, 60, 1),))}, "price.time_of_use"),
         ({"order_wh_min": 5001}, "order_wh_min"),
         ({"cancellation_terms": (CancellationTerm(0, 10), CancellationTerm(9, 50))}, "cancellation_terms"),
