@@ -153,12 +153,9 @@ class BuyerApi:
     def __init__(self, node: NodeClient) -> None:
         self.node = node
 
-    async def open_account(
-        self, *, name: str, email: str, phone: str, currency: str, idempotency_key: str = ""
-    ) -> Json:
-        """Open a consumer's account."""
-        body = {"name": name, "email": email, "phone": phone, "currency": currency}
-        return await self.node.post("/api/accounts", body, idempotency_key=idempotency_key)
+    async def open_account(self, consumer: Mapping[str, str], *, idempotency_key: str = "") -> Json:
+        """Open an account for a consumer: name, email, phone, currency."""
+        return await self.node.post("/api/accounts", dict(consumer), idempotency_key=idempotency_key)
 
     async def account(self, account_id: str) -> Json:
         """An account with its balance and what is reserved."""
