@@ -47,7 +47,7 @@ check-imports: $(INSTALLED)
 	@.venv/bin/lint-imports --no-logo 2>/dev/null | grep -v '^$$' | tail -n 20; exit $${PIPESTATUS[0]}
 
 check-unit: $(INSTALLED)
-	@$(RUN) pytest tests/unit tests/conformance
+	@$(RUN) pytest tests/unit
 
 bench: $(INSTALLED)  ## how fast, in one table and bench.json
 	@$(RUN) bench
