@@ -47,6 +47,9 @@ class Status(StrEnum):
     INVALID_SSL = "INVALID_SSL"
 
 
+#: A key that is valid at once is valid from this long ago: to a peer whose clock lags it would not be valid yet.
+CLOCK_SLACK = timedelta(minutes=5)
+
 #: Applications that proved nothing yet: anyone may have made them, so anyone may replace them.
 UNPROVEN = frozenset({Status.INITIATED, Status.INVALID_SSL})
 #: Applications that wait for the challenge or for the operator.
@@ -185,7 +188,7 @@ def judge(application: Application, standing: Sequence[Subscription], *, proof: 
     _check_not_suspended(standing)
     same = row_of(application, standing)
     is_live = same is not None and (is_valid(same, now) or same.status == Status.UNDER_SUBSCRIPTION)
-    if same is not None and is_live and not _differs(application, same):
+    if same is not None and is_live and not _differs(application, same, now):
         return Plan(changes=False, challenge=False, status=Status(same.status))
     members = valid_keys(standing, now)
     if members and proof is not Proof.MEMBER:
@@ -318,11 +321,11 @@ _COMPARED: tuple[Callable[[Any], Any], ...] = (
 )
 
 
-def _differs(application: Application, same: Subscription) -> bool:
-    """Would the row change? Validity not given is validity not changed."""
+def _differs(application: Application, same: Subscription, now: datetime) -> bool:
+    """Would the row change? Validity not given is validity not changed, and one that has begun has begun."""
     return (
         any(part(application) != part(same) for part in _COMPARED)
-        or (application.valid_from is not None and application.valid_from != same.valid_from)
+        or (application.valid_from is not None and now < application.valid_from != same.valid_from)
         or (application.valid_until is not None and application.valid_until != same.valid_until)
     )
 
@@ -343,13 +346,22 @@ def new_row(application: Application, same: Subscription | None, policy: Policy,
         location=application.location,
         signing_public_key=application.signing_public_key,
         encr_public_key=application.encr_public_key,
-        valid_from=application.valid_from or (kept.valid_from if kept else now),
+        valid_from=_valid_from(application, kept, now),
         valid_until=min(application.valid_until or (kept.valid_until if kept else longest), longest),
         status=kept.status if kept else Status.INITIATED,
         challenge_passed=kept.challenge_passed if kept else False,
         created=kept.created if kept else now,
         updated=now,
     )
+
+
+def _valid_from(application: Application, kept: Subscription | None, now: datetime) -> datetime:
+    """When peers may begin to believe the key: a little before now, for peers whose clocks lag, or later if asked."""
+    if application.valid_from is not None and application.valid_from > now:
+        return application.valid_from
+    if kept is not None and kept.valid_from <= now:
+        return kept.valid_from
+    return min(application.valid_from or now, now - CLOCK_SLACK)
 
 
 def give_way(row: Subscription, standing: Sequence[Subscription], overlap_s: int, now: datetime) -> list[Subscription]:

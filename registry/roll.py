@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from beckn import challenge, errors, signing
-from registry.membership import PENDING, Status
+from registry.membership import CLOCK_SLACK, PENDING, Status
 from registry.translate import record_to_wire
 from store import audit, subscribers
 from store.db import Database, UnitOfWork
@@ -87,7 +87,7 @@ async def enter_registry(
             location=None,
             signing_public_key=base64.b64encode(identity.public_key).decode(),
             encr_public_key=challenge.public_key_b64(encryption_key),
-            valid_from=now,
+            valid_from=now - CLOCK_SLACK,
             valid_until=now + OWN_LIFETIME,
             status=Status.SUBSCRIBED,
             challenge_passed=False,

@@ -197,6 +197,18 @@ def test_no_key_lives_longer_than_the_registry_grants() -> None:
     assert conclusion.save[0].valid_until == NOW + timedelta(seconds=MANUAL.key_lifetime_s_max)
 
 
+def test_a_new_key_is_valid_to_peers_whose_clocks_lag() -> None:
+    for valid_from in (None, NOW, NOW - timedelta(days=1)):
+        (row,) = apply(application(valid_from=valid_from), policy=AUTOMATIC).save
+        assert membership.is_valid(row, NOW - timedelta(minutes=5))
+    (later,) = apply(application(valid_from=NOW + timedelta(hours=1)), policy=AUTOMATIC).save
+    assert later.valid_from == NOW + timedelta(hours=1)
+
+
+def test_saying_again_that_a_validity_has_begun_changes_nothing() -> None:
+    assert not judge(application(valid_from=NOW - timedelta(days=1)), subscription()).changes
+
+
 # --- Rule 4: rotation ----------------------------------------------------------------------------------------------
 
 
