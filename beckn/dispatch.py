@@ -265,9 +265,8 @@ class Dispatcher:
             return True
         # An answer without a code is no protocol's refusal: who wrote it may not be who got the letter.
         letter.uncertain = letter.uncertain or not answer.code
-        outcome = {
-            "result": "NACK", "http_status": status, "code": answer.code, "message": answer.message[:1000]
-        }  # fmt: skip
+        said = answer.message[:1000] or f"HTTP {status}"
+        outcome = {"result": "NACK", "http_status": status, "code": answer.code, "message": said}
         if not answer.refused:
             await self._back_off(destination, letter, outcome, started)
             return False
@@ -312,7 +311,7 @@ class Dispatcher:
             asyncio.get_running_loop().call_later(pause_s, self._wake.set)
             log.info("destination_failed", url=destination.url, failures=destination.failures,
                      pause_s=round(pause_s, 3), action=letter.action, transaction_id=letter.transaction_id,
-                     message_id=letter.message_id, reason=outcome["message"] or f"HTTP {outcome['http_status']}")  # fmt: skip
+                     message_id=letter.message_id, reason=outcome["message"])  # fmt: skip
         retry_at = destination.retry_at
         rows: list[_Retry] = []
         for key in [letter.transaction_id, *destination.ready]:
