@@ -25,4 +25,4 @@ class SellerSettings(NodeSettings):
     #: How often expired quotes are released, seconds.
     expire_every_s: float = Field(default=1.0, ge=0.1, le=60)
     #: How often deliveries are started and settled, seconds (on a driven clock also whenever it moves).
-    deliver_every_s: float = Field(default=1.0, ge=0.1, le=600)
+    deliver_every_s: float = Field(default=5.0, ge=0.1, le=600)
