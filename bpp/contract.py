@@ -66,7 +66,8 @@ def update(
 ) -> Decision:
     """The contract over other energy in its own slots, priced again at its own prices; raises UnableToUpdate.
 
-    Energy may be added only where it is free and the offer's price is still the contract's.
+    Energy may be added only where it is free and the offer's price is still the contract's. Energy may be given back
+    as long as cancelling is free: later, taking less would be a way around the cancellation fee.
     """
     if order.state is not OrderState.ACTIVE:
         raise UnableToUpdate(
@@ -84,12 +85,10 @@ def update(
     serving.check_gate(offer, new_wh, now_trading=at.trading, refusal=UnableToUpdate, code=refusals.UPDATE_IMPOSSIBLE)
     serving.check_size(offer, new_wh, UnableToUpdate)
     _check_added(order, offer, new_wh, at)
+    quote = _requote(order, new_wh, at=at, quote_id=quote_id)
+    _check_given_back(order, quote, at)
     grid = offer.offered_wh
-    changed = replace(
-        advance(order, OrderEvent.UPDATED, now=at.wall),
-        contracted_wh=new_wh,
-        quote=_requote(order, new_wh, at=at, quote_id=quote_id),
-    )
+    changed = replace(advance(order, OrderEvent.UPDATED, now=at.wall), contracted_wh=new_wh, quote=quote)
     exchanged = offers.exchange(
         offer, old_wh=serving.onto(grid, order.contracted_wh), new_wh=serving.onto(grid, new_wh)
     )
@@ -286,6 +285,22 @@ def _check_added(order: Order, offer: Offer, new_wh: Series, at: Moment) -> None
                 f"The price of the slot from {serving.instant(slot.start)} has changed since the contract; order the"
                 " additional energy separately.",
             )
+
+
+def _check_given_back(order: Order, quote: Quote, at: Moment) -> None:
+    """Refuse a change that costs the buyer less than the contract once cancelling has its price."""
+    if order.quote is None or quote.total_minor >= order.quote.total_minor:
+        return
+    try:
+        is_free = pricing.cancellation_fee(order, now_trading=at.trading) is None
+    except pricing.UnableToCancel:
+        is_free = False
+    if not is_free:
+        raise UnableToUpdate(
+            refusals.UPDATE_IMPOSSIBLE,
+            "Less energy can be taken only while cancelling is free, and that time is over; keep the contract, add to"
+            " it, or cancel it on its terms.",
+        )
 
 
 def _taken_back(offer: Offer, old_wh: Series, new_wh: Series) -> Offer:

@@ -67,13 +67,21 @@ def test_update_is_refused_once_delivery_began_or_the_order_is_over(state: Order
 
 
 def test_update_is_refused_after_gate_closure_of_the_first_slot_ordered() -> None:
-    assert updated(confirmed(), 500, 0, at=moment(trading=GATE))
+    small = confirmed(demand(500, 500))
+    assert updated(small, 501, 500, at=moment(trading=GATE))
     with pytest.raises(UnableToUpdate) as refusal:
-        updated(confirmed(), 500, 0, at=moment(trading=GATE + SECOND))
+        updated(small, 501, 500, at=moment(trading=GATE + SECOND))
     assert refusal.value.code == refusals.UPDATE_IMPOSSIBLE
     later = confirmed(demand(0, 2000))
     with pytest.raises(UnableToUpdate):
         updated(later, 500, 0, at=moment(trading=GATE + SECOND))
+
+
+def test_less_energy_is_refused_once_cancelling_has_its_price() -> None:
+    with pytest.raises(UnableToUpdate) as refusal:
+        updated(confirmed(), 500, 0, at=moment(trading=GATE))
+    assert refusal.value.code == refusals.UPDATE_IMPOSSIBLE
+    assert "while cancelling is free" in refusal.value.sentence
 
 
 def test_update_is_refused_for_more_energy_where_the_price_has_moved() -> None:
