@@ -46,8 +46,11 @@ def demo(
     ] = None,
 ) -> None:
     """Trade recorded days of a real street over a network of its own, and report."""
+    import signal
+
     from cli.street import demo as street
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the network is stopped and cleared away
     options = street.Options(days=days, date=date and date.date(), homes=homes, seed=seed, record=record)
     raise typer.Exit(street.run(options))
 
