@@ -11,7 +11,7 @@ from beckn.node import Node
 from beckn.outbox import Outgoing
 from store import customers, events, searches
 from store.db import UnitOfWork
-from trade.order import Order, OrderState
+from trade.order import Order
 
 
 async def on_undelivered(node: Node, uow: UnitOfWork, letter: Outgoing, outcome: dict[str, Any], certain: bool) -> None:
@@ -62,8 +62,8 @@ async def _decide(
         return contracts.refuse_update(
             order, code=code, sentence=sentence, reserved_minor=held, message_id=letter.message_id, now=now
         )
-    if is_awaited and order.awaiting_until is not None and order.state is not OrderState.CONFIRMING:
-        order = replace(order, awaiting_until=now)  # ask again soon rather than after the whole wait
+    if letter.action in ("cancel", "update") and is_awaited and order.awaiting_until is not None:
+        order = replace(order, awaiting_until=now)  # it may have arrived: ask how the order stands, and at once
     return Step(order, (), (("order.answer_refused", told),))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -328,3 +329,35 @@ async def test_a_contract_that_was_never_confirmed_here_is_not_taken(rig: BuyerR
     await rig.processed()
     assert (await rig.shown(order["order_id"]))["state"] == "INITIALISED"
     assert await rig.wallet() == (10_000, 0)
+
+
+# --- Letters that do not arrive --------------------------------------------------------------------------------------
+
+
+async def test_a_confirm_that_never_reached_the_seller_is_given_up_and_the_money_released(database_url: str) -> None:
+    async with buyer_rig(database_url) as rig:
+        order = await rig.order("init")
+        gone = [replace(r, url="http://127.0.0.1:9/beckn") for r in rig.directory.records]
+        rig.directory.records = gone
+        order = (await rig.post(f"/api/orders/{order['order_id']}/confirm", wait=0.2)).json()
+        assert order["state"] == "CONFIRMING"
+        rig.clock.shift = timedelta(hours=25)
+        shown = await rig.until(order["order_id"], "REFUSED", within_s=10)
+        assert shown["refusal"]["code"] == "UNDELIVERED"
+        assert await rig.wallet() == (10_000, 0)
+
+
+async def test_a_confirm_that_may_have_reached_the_seller_is_unanswered_and_the_money_kept(database_url: str) -> None:
+    async with buyer_rig(database_url, answer_s_max=0.3) as rig:
+        order = await rig.order("init")
+        rig.seller.hang = {"confirm"}
+        order = (await rig.post(f"/api/orders/{order['order_id']}/confirm", wait=0.5)).json()
+        assert order["state"] == "CONFIRMING"
+        rig.clock.shift = timedelta(hours=25)
+        rig.seller.script["status"] = None
+        await rig.until(order["order_id"], "UNANSWERED", within_s=10)
+        assert await rig.wallet() == (10_000 - QUOTED_MINOR, QUOTED_MINOR)
+        # The seller had read it after all.
+        rig.seller.order = rig.seller._drafted(rig.seller.last("confirm"), OrderState.ACTIVE)
+        await rig.seller.tell("on_confirm", request=rig.seller.last("confirm"))
+        await rig.until(order["order_id"], "ACTIVE")

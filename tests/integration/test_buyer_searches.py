@@ -13,6 +13,7 @@ import orjson
 import pytest
 
 import bpp.translate as wire
+from api import live
 from tests.support.buyer_rig import OTHER_BPP, PROVIDER, BuyerRig, buyer_rig
 from tests.support.trade_cases import hours
 
@@ -188,3 +189,38 @@ async def test_an_app_may_hold_only_so_many_streams(rig: BuyerRig) -> None:
         lines = stream.aiter_lines()
         await read_events(stream, 1, lines)
         assert (await rig.client.get(path, headers=rig.app)).status_code == 429
+
+
+async def test_a_client_that_does_not_read_is_cut_off(rig: BuyerRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "WRITE_S_MAX", 0.3)
+    found = await rig.search()
+    subject = f"search:{found['transaction_id']}"
+    _, writer = await asyncio.open_connection("127.0.0.1", rig.node.settings.port, limit=1024)
+    lines = [f"GET /api/searches/{found['transaction_id']}/events HTTP/1.1", "Host: x"]
+    lines += [f"{name}: {value}" for name, value in rig.app.items()]
+    writer.write("\r\n".join([*lines, "", ""]).encode())
+    async with asyncio.timeout(10):
+        while not rig.streams._open:
+            await asyncio.sleep(0.01)
+        big = {"filler": "x" * 100_000}
+        for _ in range(300):
+            await rig.node.database.pool.execute(
+                "INSERT INTO events (token_id, subject, kind, data, at) VALUES ('', $1, 'filler', $2, now())",
+                subject,
+                big,
+            )
+        rig.node.nudge(subject)
+        while rig.streams._open:
+            await asyncio.sleep(0.05)
+    writer.close()
+
+
+async def test_streams_end_at_once_when_the_node_stops(database_url: str) -> None:
+    async with buyer_rig(database_url) as rig:
+        found = await rig.search()
+        path = f"/api/searches/{found['transaction_id']}/events"
+        stream = await rig.client.send(rig.client.build_request("GET", path, headers=rig.app), stream=True)
+        lines = stream.aiter_lines()
+        await read_events(stream, 1, lines)
+        stopping = time.monotonic()
+    assert time.monotonic() - stopping < 3
