@@ -205,9 +205,7 @@ def check_dates(parsed: ParsedSignature, *, now: datetime, by_gateway: bool = Fa
         )
 
 
-def verify(
-    body_digest: bytes, parsed: ParsedSignature, *, public_key: bytes, by_gateway: bool = False
-) -> None:
+def verify(body_digest: bytes, parsed: ParsedSignature, *, public_key: bytes, by_gateway: bool = False) -> None:
     """Check the Ed25519 signature over the digest of the received bytes; raises errors.SignatureInvalid.
 
     Dates are the business of `check_dates`, so that a cheap refusal comes before the costly one.
