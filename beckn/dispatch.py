@@ -108,6 +108,9 @@ class Dispatcher:
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._idle.wait()
+                # Nothing is held any more, but what failed last may still be on its way back to the table.
+                while self._tasks:
+                    await asyncio.gather(*self._tasks, return_exceptions=True)
         cut = list(self._tasks)
         for task in cut:
             task.cancel()

@@ -12,7 +12,6 @@ from aiohttp import web
 
 from beckn import signing
 from beckn.envelope import format_instant
-from beckn.node import NODE
 from cli.servers import Servers
 from tests.support.gateway_rig import Gateway, Peer, on_search, running_gateway, search
 from tests.support.registry_rig import OPERATOR, Answer, Member
@@ -204,10 +203,7 @@ async def test_the_fate_of_every_copy_is_told(gateway: Gateway) -> None:
 
 async def test_a_seller_that_is_down_holds_nobody_up_and_is_tried_again(gateway: Gateway) -> None:
     bap, good = await gateway.enter("bap.example.org", "BAP"), await gateway.enter("good.example.org", "BPP")
-    gone = Member("gone.example.org", "http://127.0.0.1:9/beckn")
-    assert (await gateway.registry.operate("/api/subscribers", gone.application())).status == 201
-    directory: Any = gateway.app[NODE].directory
-    await directory.poll()
+    await gateway.enter("gone.example.org", "BPP", is_up=False)
     transaction_id, body = search(bap.party)
     await gateway.send(bap, "search", body)
     async with asyncio.timeout(5):
@@ -220,7 +216,47 @@ async def test_a_seller_that_is_down_holds_nobody_up_and_is_tried_again(gateway:
                 break
             await asyncio.sleep(0.1)
     assert copies["gone.example.org"]["state"] == "QUEUED"
-    assert not copies["gone.example.org"]["uncertain"]
+    assert not copies["gone.example.org"]["uncertain"], "nobody was there, so it cannot have arrived"
+
+
+async def test_a_copy_is_given_up_when_the_searchs_ttl_is_over_and_the_fate_says_why(gateway: Gateway) -> None:
+    bap = await gateway.enter("bap.example.org", "BAP")
+    await gateway.enter("gone.example.org", "BPP", is_up=False)
+    transaction_id, body = search(bap.party, ttl="PT2S")
+    await gateway.send(bap, "search", body)
+    (copy,) = (await gateway.settled(transaction_id))["copies"]
+    assert copy["state"] == "DEAD"
+    assert copy["outcome"]
+
+
+async def test_a_seller_that_hangs_is_cut_off_and_its_copy_called_uncertain(
+    servers: Servers, migrated_template: str
+) -> None:
+    async def hang(_request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(20)
+        raise AssertionError
+
+    async with running_gateway(servers, migrated_template, answer_s_max=0.3, connect_s_max=0.3) as gateway:
+        bap, slow = await gateway.enter("bap.example.org", "BAP"), await gateway.enter("slow.example.org", "BPP")
+        slow.behaviour = hang
+        transaction_id, body = search(bap.party, ttl="PT2S")
+        await gateway.send(bap, "search", body)
+        (copy,) = (await gateway.settled(transaction_id))["copies"]
+    assert (copy["state"], copy["uncertain"]) == ("DEAD", True)
+
+
+async def test_a_search_that_was_acknowledged_goes_on_after_a_restart(gateway: Gateway) -> None:
+    bap = await gateway.enter("bap.example.org", "BAP")
+    bpp = await gateway.enter("bpp.example.org", "BPP", is_up=False)
+    transaction_id, body = search(bap.party)
+    authorization = bap.member.sign(body, datetime.now(UTC))
+    assert (await gateway.post("search", body, Authorization=authorization)).status == 200
+    await gateway.stop()
+    await gateway.bring_up(bpp)
+    await gateway.start()
+    await gateway.settled(transaction_id)
+    (letter,) = bpp.received
+    check_gateway_headers(gateway, letter, body, authorization)
 
 
 # --- Rules 6, 7, 8 ---------------------------------------------------------------------------------------------------

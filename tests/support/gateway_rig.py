@@ -77,20 +77,39 @@ class Gateway:
     http: aiohttp.ClientSession
     app: web.Application
     stack: AsyncExitStack
-    identity: signing.Identity
+    settings: GatewaySettings
 
-    async def enter(self, name: str, role: str, **changes: Any) -> Peer:
+    @property
+    def identity(self) -> signing.Identity:
+        return self.settings.identity
+
+    async def start(self) -> None:
+        """Start the gateway's process, as it were."""
+        self.app = gateway_app.build(self.settings)
+        self._process = AsyncExitStack()
+        await self._process.enter_async_context(served(self.app, self.settings.port))
+
+    async def stop(self) -> None:
+        """Stop it; its database stays."""
+        await self._process.aclose()
+
+    async def enter(self, name: str, role: str, *, is_up: bool = True, **changes: Any) -> Peer:
         """A party, entered by the operator, with its server running; the gateway has heard of it."""
         port = free_port()
         peer = Peer(Member(name, f"http://127.0.0.1:{port}/beckn", type=role))
-        server = web.Application()
-        server.router.add_post("/beckn/{action}", peer.serve)
-        await self.stack.enter_async_context(served(server, port))
+        if is_up:
+            await self.bring_up(peer)
         answer = await self.registry.operate("/api/subscribers", peer.member.application(**changes))
         assert answer.status == 201, answer.body
         directory: Any = self.app[NODE].directory
         await directory.poll()
         return peer
+
+    async def bring_up(self, peer: Peer) -> None:
+        """Start a party's server."""
+        server = web.Application()
+        server.router.add_post("/beckn/{action}", peer.serve)
+        await self.stack.enter_async_context(served(server, int(peer.member.url.split(":")[2].split("/")[0])))
 
     async def post(self, action: str, body: bytes, **headers: str) -> Answer:
         async with self.http.post(
@@ -140,12 +159,12 @@ async def running_gateway(servers: Servers, template: str, **settings: Any) -> A
             "allow_private_urls": True,
         } | settings
         configured = GatewaySettings(**given)
-        app = gateway_app.build(configured)
-        await stack.enter_async_context(served(app, port))
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        gateway = Gateway(configured.public_url, registry, http, app, stack, configured.identity)
+        gateway = Gateway(configured.public_url, registry, http, web.Application(), stack, configured)
+        await gateway.start()
+        stack.push_async_callback(gateway.stop)
         async with asyncio.timeout(10):
-            while not app[NODE].subscription.is_subscribed:
+            while not gateway.app[NODE].subscription.is_subscribed:
                 await asyncio.sleep(0.02)
         yield gateway
 

@@ -355,6 +355,17 @@ async def test_a_registry_without_a_feed_is_asked_by_lookup_at_most_once_a_minut
         assert node.directory.status()["mode"] == "lookup"
 
 
+async def test_a_registry_that_answers_with_another_key_than_asked_for_is_not_believed_for_it() -> None:
+    registry = FakeRegistry(has_feed=False)
+
+    async def lookup(_filters: dict[str, str]) -> list[dict[str, Any]]:
+        return [wire(key_id="another")]
+
+    registry.lookup = lookup  # type: ignore[method-assign]
+    async with Node(registry) as node:
+        assert await node.directory.find_key("bpp.example.org", "k1") is None
+
+
 async def test_a_key_that_a_lookup_no_longer_tells_of_is_dropped() -> None:
     registry = FakeRegistry(has_feed=False)
     registry.feed = [wire()]
