@@ -75,7 +75,13 @@ def parse_signatures(headers: Mapping[str, str], *, now: datetime) -> tuple[Pars
 
 
 def check_signer(
-    record: Record | None, parsed: ParsedSignature, *, role: Role, now: datetime, by_gateway: bool = False
+    record: Record | None,
+    parsed: ParsedSignature,
+    *,
+    role: Role,
+    domain: str,
+    now: datetime,
+    by_gateway: bool = False,
 ) -> Record:
     """The record, if its subscriber may sign as `role` now."""
     who = f"{parsed.subscriber_id}|{parsed.key_id}"
@@ -88,6 +94,8 @@ def check_signer(
             f'"{parsed.subscriber_id}" is registered as {record.type}; only a {role.value} may sign here',
             by_gateway=by_gateway,
         )
+    if record.domain != domain and not by_gateway:  # gateways carry letters of many domains
+        raise errors.UnknownSigner(f'"{who}" is registered in the domain "{record.domain}", not in "{domain}"')
     if record.status != "SUBSCRIBED":
         raise errors.SignerNotSubscribed(
             f'"{who}" is {record.status} at the registry; it must be SUBSCRIBED', by_gateway=by_gateway

@@ -98,9 +98,12 @@ class DirectoryStore(Protocol):
 class RegistryDirectory:
     """The directory of one node: stored records kept fresh from one registry."""
 
-    def __init__(self, *, client: RegistryClient, store: DirectoryStore, wall: Clock, poll_s: float = POLL_S) -> None:
+    def __init__(
+        self, *, client: RegistryClient, store: DirectoryStore, wall: Clock, domain: str = "", poll_s: float = POLL_S
+    ) -> None:
         self._client, self._store, self._wall, self._poll_s = client, store, wall, poll_s
-        self._records = RecordIndex()
+        self._domain = domain
+        self._records = RecordIndex(domain)
         #: Every known record is good until then, as far as the feed goes; a looked-up key has an instant of its own.
         self._good_until = _NEVER
         self._looked_up: dict[tuple[str, str], datetime] = {}
@@ -266,7 +269,7 @@ class RegistryDirectory:
         if not self._has_feed:
             return
         if is_anew:
-            self._records, self._looked_up = RecordIndex(), {}
+            self._records, self._looked_up = RecordIndex(self._domain), {}
             self._unsaved, self._replaces_all = {}, True
         for document in news:
             record = self._take(document)

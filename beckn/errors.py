@@ -215,3 +215,15 @@ class UnableToStore(Refusal):
 
 class RegistryUnreachable(SignatureRefused):
     """The signer is unknown here and the registry cannot be asked just now; try again."""
+
+    http_status = 503
+
+
+# --- Our own fault -------------------------------------------------------------------------------------------------
+
+
+class FailedHere(Refusal):
+    """Something failed on our side, so the letter is not accepted; try again."""
+
+    code = "50000"
+    http_status = 500

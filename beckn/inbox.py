@@ -29,10 +29,10 @@ import structlog
 from aiohttp import web
 
 from beckn import checks, envelope, errors, ids, signing
-from beckn.actions import Action, Role, received_by
+from beckn.actions import ACTIONS, Action, Role, received_by
 from beckn.clock import Clock
 from beckn.directory import Directory
-from beckn.envelope import Letter
+from beckn.envelope import Context, Letter
 from beckn.group_commit import GroupCommit, LineFull
 from beckn.metrics import Metrics
 from beckn.processing import Processor
@@ -113,18 +113,22 @@ class Inbox:
 
     def _handler(self, action: Action) -> Callable[[web.Request], Awaitable[web.Response]]:
         # A fixed path each, because the router finds those without a regular expression.
-        accepted = self._metrics.received(action.name, "accepted")
+        accepted, duplicates = (self._metrics.received(action.name, outcome) for outcome in ("accepted", "duplicate"))
         seconds = self._metrics.receive_seconds(action.name)
 
         async def handle(request: web.Request) -> web.Response:
             started = time.perf_counter()
+            seen: list[Context] = []
             try:
-                if await self.receive(request, action):
-                    accepted.inc()
-                else:
-                    self._metrics.received(action.name, "duplicate").inc()
+                is_new = await self.receive(request, action, seen)
             except errors.Refusal as refusal:
-                return self._refuse(refusal, action.name, request)
+                return self._refuse(refusal, action.name, request, *seen)
+            except Exception:
+                reference = ids.letter_id()
+                log.exception("letter_not_received", reference=reference, action=action.name, **_ids(*seen))
+                failed = errors.FailedHere(f"something failed on our side; try again, or quote reference {reference}")
+                return self._refuse(failed, action.name, request, *seen)
+            (accepted if is_new else duplicates).inc()
             seconds.observe(time.perf_counter() - started)
             return web.Response(body=envelope.ACK, headers=_JSON)
 
@@ -136,19 +140,22 @@ class Inbox:
         refusal = errors.UnknownAction(f'this {self._local.role.value} does not serve "{name}"; it serves {known}')
         return self._refuse(refusal, "unknown", request)
 
-    def _refuse(self, refusal: errors.Refusal, action: str, request: web.Request) -> web.Response:
+    def _refuse(self, refusal: errors.Refusal, action: str, request: web.Request, *seen: Context) -> web.Response:
         name = type(refusal).__name__
         self._metrics.received(action, name).inc()
         log.info("letter_refused", action=action, refusal=name, sentence=refusal.sentence, path=refusal.failing_path,
-                 peer=request.remote)  # fmt: skip
+                 peer=request.remote, **_ids(*seen))  # fmt: skip
         return web.Response(
             status=refusal.http_status,
             body=refusal.nack_body(),
             headers={**_JSON, **refusal.headers(self._local.me.subscriber_id)},
         )
 
-    async def receive(self, request: web.Request, action: Action) -> bool:
-        """The eight steps. True for a new letter, False for one that was accepted before; raises errors.Refusal."""
+    async def receive(self, request: web.Request, action: Action, seen: list[Context]) -> bool:
+        """The eight steps. True for a new letter, False for one that was accepted before; raises errors.Refusal.
+
+        The context, once it is known and its signer proven, is put into `seen` for whoever logs a refusal.
+        """
         headers = request.headers
         # 1
         checks.check_form(headers, body_bytes_max=self._limits.body_bytes_max)
@@ -173,37 +180,21 @@ class Inbox:
         # 5
         document = checks.parse_document(body, json_depth_max=self._local.json_depth_max)
         context = envelope.context_from_wire(document.get("context"))
+        seen.append(context)
         checks.check_context(context, action=action, signer=signer, local=self._local, now=now)
         # 6
         checks.check_schema(action, document, local=self._local)
         # 7
-        message, error = document.get("message"), document.get("error")
-        letter = Letter(
-            letter_id=ids.letter_id(),
-            body=body,
-            context=context,
-            message=message if isinstance(message, dict) else {},
-            error=error if isinstance(error, dict) else None,
-            signer_id=signer.subscriber_id,
-            signer_url=signer.url,
-            authorization=sender.raw,
-            received_at=now,
-        )
-        kept = {"authorization": sender.raw}
-        if gateways:
-            kept["gateway"] = gateways[0].raw
+        letter = _letter(
+            ids.letter_id(), body, context, document, signer=(signer.subscriber_id, signer.url),
+            authorization=sender.raw, received_at=now,
+        )  # fmt: skip
+        kept = {"authorization": sender.raw, "gateway": gateways[0].raw} if gateways else {"authorization": sender.raw}
+        variant = digest if action.is_callback else b""
         row = InboxRow(
-            letter.letter_id,
-            signer.subscriber_id,
-            action.name,
-            context.message_id,
-            digest if action.is_callback else b"",
-            digest,
-            context.transaction_id,
-            body,
-            orjson.dumps(kept).decode(),
-            now,
-        )
+            letter.letter_id, letter.signer_id, action.name, context.message_id, variant, digest,
+            context.transaction_id, body, orjson.dumps(kept).decode(), now,
+        )  # fmt: skip
         outcome = await self._stored(_Arrival(row, letter))
         if outcome == OTHER:
             raise errors.MessageIdReused(
@@ -233,7 +224,8 @@ class Inbox:
                 record = await directory.find_key(parsed.subscriber_id, parsed.key_id, role=role)
             except errors.RegistryUnreachable:
                 raise errors.RegistryUnreachable(by_gateway=by_gateway) from None
-        return checks.check_signer(record, parsed, role=role, now=now, by_gateway=by_gateway)
+        domain = self._local.domain
+        return checks.check_signer(record, parsed, role=role, domain=domain, now=now, by_gateway=by_gateway)
 
     async def _stored(self, arrival: _Arrival) -> str:
         """What the store says of the letter; raises UnableToStore, whatever went wrong."""
@@ -287,16 +279,38 @@ def letter_from_row(row: Any) -> Letter:
     """A letter read back from its row: body, headers, signer and time are as they were when it was checked."""
     document = orjson.loads(row["body"])
     context = envelope.context_from_wire(document["context"])
-    from_seller = row["signer_id"] == context.bpp_id and row["signer_id"] != context.bap_id
+    # The signer is the one the action names, and its URL in the context was found to be the registered one.
+    url = context.bpp_uri if ACTIONS[context.action].is_callback else context.bap_uri
+    return _letter(
+        row["letter_id"], row["body"], context, document, signer=(row["signer_id"], url.rstrip("/")),
+        authorization=row["headers"]["authorization"], received_at=row["received_at"],
+    )  # fmt: skip
+
+
+def _letter(
+    letter_id: str,
+    body: bytes,
+    context: Context,
+    document: dict[str, Any],
+    *,
+    signer: tuple[str, str],
+    authorization: str,
+    received_at: datetime,
+) -> Letter:
     message, error = document.get("message"), document.get("error")
     return Letter(
-        letter_id=row["letter_id"],
-        body=row["body"],
+        letter_id=letter_id,
+        body=body,
         context=context,
         message=message if isinstance(message, dict) else {},
         error=error if isinstance(error, dict) else None,
-        signer_id=row["signer_id"],
-        signer_url=(context.bpp_uri if from_seller else context.bap_uri).rstrip("/"),
-        authorization=row["headers"]["authorization"],
-        received_at=row["received_at"],
+        signer_id=signer[0],
+        signer_url=signer[1],
+        authorization=authorization,
+        received_at=received_at,
     )
+
+
+def _ids(*seen: Context) -> dict[str, str]:
+    """What a log line says of a letter, once its context is known."""
+    return {"transaction_id": seen[0].transaction_id, "message_id": seen[0].message_id} if seen else {}

@@ -106,9 +106,10 @@ def _instant(document: dict[str, Any], name: str, default: datetime) -> datetime
 
 
 class RecordIndex:
-    """Records in memory, by subscriber and by key."""
+    """Records in memory, by subscriber and by key. A key registered in several domains is found in `domain` first."""
 
-    def __init__(self) -> None:
+    def __init__(self, domain: str = "") -> None:
+        self._domain = domain
         self._by_subscriber: dict[str, dict[tuple[str, str, str], Record]] = {}
         self._by_key: dict[tuple[str, str], tuple[Record, ...]] = {}
 
@@ -126,7 +127,7 @@ class RecordIndex:
         self._by_key.pop((subscriber_id, key_id), None)
 
     def key(self, subscriber_id: str, key_id: str, role: str) -> Record | None:
-        """The record of a key: that of the role asked for when there is one, else any; SUBSCRIBED and newest first."""
+        """The record of a key: of the role asked for when there is one; our domain, SUBSCRIBED and newest first."""
         found = self._by_key.get((subscriber_id, key_id))
         if not found:
             return None
@@ -147,5 +148,8 @@ class RecordIndex:
 
     def _index(self, subscriber_id: str, key_id: str) -> None:
         same_key = [record for record in self.of(subscriber_id) if record.key_id == key_id]
-        same_key.sort(key=lambda record: (record.status == "SUBSCRIBED", record.created), reverse=True)
+        same_key.sort(
+            key=lambda record: (record.domain == self._domain, record.status == "SUBSCRIBED", record.created),
+            reverse=True,
+        )
         self._by_key[subscriber_id, key_id] = tuple(same_key)

@@ -45,7 +45,7 @@ def add_directory(app: web.Application, node: Node, store: DirectoryStore) -> No
             raise config.BadConfiguration([f"{name.upper()}: must be set for a {node.role.value}"])
     public_key = signing.import_public_key(settings.registry_public_key) if settings.registry_public_key else None
     client = RegistryClient(settings.registry_url, public_key=public_key, wall=node.wall)
-    directory = RegistryDirectory(client=client, store=store, wall=node.wall)
+    directory = RegistryDirectory(client=client, store=store, wall=node.wall, domain=settings.domain)
     claim = Claim(
         identity=node.identity,
         role=node.role.value,

@@ -479,6 +479,21 @@ async def test_a_full_line_refuses_instead_of_growing(database_url: str) -> None
         assert statuses == [200, 200, 503, 503]
 
 
+async def test_a_failure_of_our_own_is_a_nack_with_a_reference_and_no_acknowledgement(
+    here: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bug(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("beckn.checks.check_context", bug)
+    assert "quote reference" in await refused(here, errors.FailedHere, here.letter())
+
+
+async def test_a_signer_registered_in_another_domain_is_unknown_here(here: Office) -> None:
+    here.directory.records = [record(BAP, Role.BAP, here.bap.url, domain="uei:ev_charging")]
+    assert "uei:ev_charging" in await refused(here, errors.UnknownSigner, here.letter())
+
+
 async def test_every_refusal_of_the_kernel_has_a_test_here() -> None:
     """A new error in beckn/errors.py must be posted over HTTP in this file before it is used."""
     tested = Path(__file__).read_text()
