@@ -17,12 +17,12 @@ from typing import Any
 import aiohttp
 
 from beckn.signing import Identity
+from bench.calls import Node, open_session
 from bench.letters import Writer
 from bench.parties import a_buyer, subscribe
 from bench.processes import free_port
 from bench.receive import answers
 from cli.network import Network, NodePlan, Plan
-from cli.street.calls import Node, open_session
 from cli.street.stage import in_parallel
 
 COUNTS = (1, 10, 100, 1000)

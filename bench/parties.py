@@ -5,9 +5,9 @@ from __future__ import annotations
 from beckn import signing
 from beckn.envelope import Party
 from beckn.signing import Identity
+from bench.calls import Node
 from bench.letters import NETWORK
 from cli import keys
-from cli.street.calls import Node
 
 _KEY_ID = "bench"
 BUYER = "bap.bench.example"

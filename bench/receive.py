@@ -21,11 +21,11 @@ import aiohttp
 
 from beckn.envelope import Party
 from bench import load
+from bench.calls import Node, open_session
 from bench.letters import Writer
 from bench.parties import a_buyer
 from bench.processes import cpu_ns, free_port
 from cli.network import Network, NodePlan, Plan
-from cli.street.calls import Node, open_session
 
 ACTIONS = ("select", "confirm")
 RECEIVER = "bpp-receiver"

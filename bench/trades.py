@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from bench.calls import Node, open_session
 from bench.processes import rss_mb
 from cli.network import Network
-from cli.street.calls import Node, open_session
 from cli.street.stage import in_parallel, rfc3339, series_json
 from trade.money import Series
 

@@ -1,79 +1,60 @@
-"""Calling a node's JSON API as a consumer app, a prosumer or an operator would: bearer token, JSON in, JSON out."""
+"""Calling the nodes of the demo: the typed client, with the node's name on whatever goes wrong."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from typing import Any
 
-import aiohttp
+import httpx
 
-#: How long one call may take, seconds; longer than any `Prefer: wait` of the demo.
-CALL_S_MAX = 60.0
-
-
-class CallRefused(Exception):
-    """A node answered with an error; `sentence` is its own."""
-
-    def __init__(self, node: str, method: str, path: str, status: int, sentence: str) -> None:
-        super().__init__(f"{node}: {method} {path} gave {status}: {sentence}")
-        self.status, self.sentence = status, sentence
+from api.client import Json, NoAnswer, NodeClient, Refused
 
 
-class Node:
-    """One node's JSON API, called with one token."""
+class CallFailed(Exception):
+    """A node refused a call (`status`, its own sentence) or did not answer it (status 0)."""
 
-    def __init__(self, session: aiohttp.ClientSession, *, name: str, url: str, token: str) -> None:
-        self.name, self.url = name, url
-        self._session, self._headers = session, {"Authorization": f"Bearer {token}"}
+    def __init__(self, node: str, call: str, failure: Refused | NoAnswer) -> None:
+        super().__init__(f"{node}: {call}: {failure}")
+        self.node, self.status = node, failure.status if isinstance(failure, Refused) else 0
+
+
+class Node(NodeClient):
+    """One node's JSON API, called with one token; opened and closed with the others of its `calls`."""
+
+    def __init__(self, calls: AsyncExitStack, *, name: str, url: str, token: str) -> None:
+        super().__init__(url, token)
+        self.name, self.url, self._calls = name, url, calls
+        calls.push_async_exit(self)
 
     def with_token(self, token: str) -> Node:
         """The same node, called by somebody else."""
-        return Node(self._session, name=self.name, url=self.url, token=token)
+        return Node(self._calls, name=self.name, url=self.url, token=token)
 
-    async def get(self, path: str, **query: str) -> dict[str, Any]:
-        """GET; raises CallRefused."""
-        return await self._call("GET", path, query=query)
-
-    async def put(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """PUT; raises CallRefused."""
-        return await self._call("PUT", path, body=body)
-
-    async def post(self, path: str, body: Mapping[str, Any] | None = None, *, prefer: str = "") -> dict[str, Any]:
-        """POST; `prefer` is the Prefer header (`wait=10`); raises CallRefused."""
-        return await self._call("POST", path, body=body or {}, prefer=prefer)
-
-    async def text(self, path: str) -> str:
-        """GET of something that is not JSON; raises CallRefused."""
-        async with self._session.get(f"{self.url}{path}", timeout=_TIMEOUT) as response:
-            text = await response.text()
-            if response.status >= 400:
-                raise CallRefused(self.name, "GET", path, response.status, text[:200])
-            return text
-
-    async def _call(
+    async def call(
         self,
         method: str,
         path: str,
+        body: Any = None,
         *,
-        body: Mapping[str, Any] | None = None,
-        query: Mapping[str, str] | None = None,
+        query: Mapping[str, Any] | None = None,
+        wait_s: float = 0,
         prefer: str = "",
-    ) -> dict[str, Any]:
-        headers = {**self._headers, "Prefer": prefer} if prefer else self._headers
-        async with self._session.request(
-            method, f"{self.url}{path}", json=body, params=query, headers=headers, timeout=_TIMEOUT
-        ) as response:
-            answer = await response.json(content_type=None) if response.content_length != 0 else {}
-            if response.status >= 400:
-                problem = answer.get("error", {}) if isinstance(answer, dict) else {}
-                sentence = str(problem.get("sentence", answer))
-                raise CallRefused(self.name, method, path, response.status, sentence)
-            return dict(answer)
+        idempotency_key: str = "",
+    ) -> Json:
+        """One call, as the typed client makes it; raises CallFailed."""
+        try:
+            return await super().call(
+                method, path, body, query=query, wait_s=wait_s, prefer=prefer, idempotency_key=idempotency_key
+            )
+        except (Refused, NoAnswer) as failure:
+            raise CallFailed(self.name, f"{method} {path}", failure) from failure
 
-
-_TIMEOUT = aiohttp.ClientTimeout(total=CALL_S_MAX)
-
-
-def open_session() -> aiohttp.ClientSession:
-    """A session for calls to any node; the caller closes it."""
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64))
+    async def metrics(self) -> str:
+        """The node's Prometheus page; raises CallFailed."""
+        try:
+            async with httpx.AsyncClient() as http:
+                page = await http.get(f"{self.url}/metrics")
+        except httpx.TransportError as failure:
+            raise CallFailed(self.name, "GET /metrics", NoAnswer(str(failure))) from failure
+        return page.text

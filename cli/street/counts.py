@@ -36,7 +36,7 @@ async def of_nodes(stage: Stage) -> tuple[list[NodeFigures], list[str]]:
     books: dict[str, dict[str, Any]] = {}
 
     async def of_node(name: str, node: Node) -> NodeFigures:
-        acks, nacks = letters(await node.text("/metrics"))
+        acks, nacks = letters(await node.metrics())
         if name not in stage.bookkeepers:
             return NodeFigures(name, acks, nacks, balanced=None)
         books[stage.bookkeepers[name]] = proof = await node.get("/api/ledger/proof")

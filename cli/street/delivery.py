@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from cli.street.cast import Member
-from cli.street.evening import tell
+from cli.street.evening import PATIENCE_S, tell
 from cli.street.stage import Placed, Stage, TradingDay, in_parallel, rfc3339
 from energy_catalog import fontana
 
@@ -19,6 +19,8 @@ READING_AFTER, SETTLEMENT_AFTER = timedelta(minutes=5), timedelta(minutes=10)
 #: How long to wait for the last order of a day to complete (wall clock), and between looks, seconds.
 COMPLETION_S_MAX, LOOK_EVERY_S = 60.0, 0.1
 
+#: What buyers rate, where the seller lets them.
+_RATED = "Order"
 _OVER = frozenset({"COMPLETED", "CANCELLED", "EXPIRED", "REFUSED"})
 
 
@@ -39,7 +41,12 @@ async def settle(stage: Stage, today: TradingDay) -> None:
     await in_parallel(lambda member: _read_meter(stage, today, member), stage.members)
     await stage.move_clock(today.ends_at + SETTLEMENT_AFTER)
     await _completion(stage, today)
-    await in_parallel(lambda placed: _rate(stage, placed), [p for p in today.orders if p.state == "COMPLETED"])
+    completed = [placed for placed in today.orders if placed.state == "COMPLETED"]
+    sellers = sorted({placed.deal.ask.seller_id for placed in completed})
+    ratable = dict(zip(sellers, await in_parallel(lambda seller: _categories(stage, seller), sellers), strict=True))
+    await in_parallel(
+        lambda placed: _rate(stage, placed), [p for p in completed if _RATED in ratable[p.deal.ask.seller_id]]
+    )
 
 
 async def _read_meter(stage: Stage, today: TradingDay, member: Member) -> None:
@@ -72,7 +79,13 @@ async def _completion(stage: Stage, today: TradingDay) -> None:
 
 
 async def _orders(stage: Stage, transaction_id: str) -> list[dict[str, Any]]:
-    return list((await stage.app.get("/api/orders", transaction_id=transaction_id, limit="200"))["items"])
+    return list((await stage.app.get("/api/orders", transaction_id=transaction_id, limit=500))["items"])
+
+
+async def _categories(stage: Stage, seller_id: str) -> set[str]:
+    """What a seller lets itself be rated for."""
+    answer = await stage.app.post(f"/api/sellers/{seller_id}/rating_categories", wait_s=PATIENCE_S)
+    return {item["id"] for item in answer["items"] or []}
 
 
 async def _rate(stage: Stage, placed: Placed) -> None:
@@ -80,4 +93,4 @@ async def _rate(stage: Stage, placed: Placed) -> None:
     contracted = sum(placed.order["contracted"]["energy_wh"])
     delivered = sum(placed.order["settlement"]["delivered"]["energy_wh"])
     value = 1 + 4 * delivered // max(contracted, 1)
-    await tell(stage.app, placed, "rating", {"category": "Order", "value": str(value)})
+    await tell(stage.app, placed, "rating", {"category": _RATED, "value": str(value)})

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
-import aiohttp
 import uvloop
 from rich.console import Console
 
-from cli import show
+from cli import processes, show
 from cli.network import Network, NetworkFailed
 from cli.plan import Plan
 from cli.plan import Report as TellProgress
 from cli.street import counts, delivery, evening, figures, report
-from cli.street.calls import CallRefused, Node, open_session
+from cli.street.calls import CallFailed, Node
 from cli.street.cast import HOMES_MAX, SELLERS, Member, cast
 from cli.street.figures import DayFigures, Figures, OrderFigures
 from cli.street.stage import Stage, TradingDay, evening_before, open_stage, rfc3339
@@ -103,8 +103,8 @@ async def _trade(
     tell: TellProgress,
 ) -> Figures:
     """Everything between the network's start and its stop. Raises NetworkFailed."""
-    async with open_session() as session:
-        operators = {node.name: Node(session, name=node.name, url=node.url, token=node.admin_token) for node in network}
+    async with AsyncExitStack() as calls:
+        operators = {node.name: Node(calls, name=node.name, url=node.url, token=node.admin_token) for node in network}
         try:
             stage = await open_stage(
                 street=fontana.load_street(),
@@ -117,9 +117,10 @@ async def _trade(
             trading_from = time.monotonic()
             traded = await trade_days(stage, days, tell)
             return await _add_up(stage, traded, seconds_trading=time.monotonic() - trading_from)
-        except (TimeoutError, aiohttp.ClientError, CallRefused) as failure:
+        except CallFailed as failure:
             network.check()
-            raise NetworkFailed(f"a node did not answer as it should: {failure!r}") from failure
+            last_words = processes.tail(network[failure.node].log) if failure.status >= 500 else ""
+            raise NetworkFailed(f"{failure}\n{last_words}".rstrip()) from failure
 
 
 async def trade_days(stage: Stage, days: list[dt.date], tell: TellProgress) -> list[TradingDay]:

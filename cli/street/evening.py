@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from api.client import BuyerApi
 from cli.street import cast, forecast, matching
 from cli.street.calls import Node
 from cli.street.cast import Member
@@ -32,7 +33,7 @@ CANCELLATION_TERMS = (
     {"notice_s_min": 0, "fee_percent": 50},
 )
 #: How long the app waits for the far side's answer to one call, seconds.
-PATIENCE = "wait=20"
+PATIENCE_S = 20.0
 #: One order in this many is changed after it was confirmed (at least one a day), down to this many per cent.
 CHANGED_ONE_IN, CHANGED_TO_PERCENT = 20, 80
 #: From this many orders on, one a day is cancelled: the smallest.
@@ -111,7 +112,7 @@ async def _search(stage: Stage, today: TradingDay, member: Member) -> tuple[Memb
         "window": {"start": rfc3339(today.starts_at), "end": rfc3339(today.ends_at)},
         "currency": fontana.CURRENCY,
     }
-    answer = await stage.app.post("/api/searches", intent, prefer=f"{PATIENCE}, offers={len(sellers)}")
+    answer = await BuyerApi(stage.app).search(intent, wait_s=PATIENCE_S, offers=len(sellers))
     asks = [ask for offer in answer["offers"] if (ask := _ask(offer, slots=len(today.hours)))]
     return member, str(answer["transaction_id"]), asks
 
@@ -144,7 +145,7 @@ async def _buy(stage: Stage, today: TradingDay, buyer: Member, deal: matching.De
         "offer_id": ask.offer_id,
         "energy": series_json(stage.street.series(today.hours, deal.energy_wh)),
     }
-    placed = Placed(buyer, provider, deal, await stage.app.post("/api/orders", wanted, prefer=PATIENCE))
+    placed = Placed(buyer, provider, deal, await stage.app.post("/api/orders", wanted, wait_s=PATIENCE_S))
     today.orders.append(placed)
     for step, before in (("init", "QUOTED"), ("confirm", "INITIALISED")):
         if placed.state == before:
@@ -155,7 +156,7 @@ async def _buy(stage: Stage, today: TradingDay, buyer: Member, deal: matching.De
 
 async def tell(app: Node, placed: Placed, step: str, body: dict[str, Any] | None = None) -> None:
     """Send one of an order's letters and wait for the answer; `placed` shows the order after it."""
-    placed.order = await app.post(f"/api/orders/{placed.order_id}/{step}", body, prefer=PATIENCE)
+    placed.order = await app.post(f"/api/orders/{placed.order_id}/{step}", body, wait_s=PATIENCE_S)
 
 
 def _about(placed: Placed) -> str:
@@ -185,7 +186,7 @@ async def _take_less(stage: Stage, today: TradingDay, placed: Placed) -> None:
 async def _cancel(stage: Stage, today: TradingDay, placed: Placed) -> None:
     """Ask the seller which reasons it knows, then cancel for the first."""
     path = f"/api/sellers/{placed.deal.ask.seller_id}/cancellation_reasons"
-    reasons: Sequence[dict[str, Any]] = (await stage.app.post(path, {}, prefer=PATIENCE))["items"] or []
+    reasons: Sequence[dict[str, Any]] = (await stage.app.post(path, wait_s=PATIENCE_S))["items"] or []
     if not reasons:
         today.failures.append(f"{today.day}: {placed.provider.seller} gave no cancellation reasons")
         return

@@ -97,7 +97,7 @@ class Stage:
     async def move_clock(self, instant: datetime) -> None:
         """Move every node's trading clock; returns when all have done what became due."""
         body = {"trading_time": rfc3339(instant)}
-        await asyncio.gather(*(node.put("/api/clock", body) for node in self.operators.values()))
+        await asyncio.gather(*(node.call("PUT", "/api/clock", body) for node in self.operators.values()))
 
 
 def evening_before(day: date) -> datetime:
