@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Self, TypeVar
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -55,6 +55,9 @@ class NodeSettings(BaseSettings):
     key_id: str = Field(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9._:-]+$")
     #: Ed25519 private key: base64 of a 32-byte seed, a 64-byte secret key or PKCS8 DER.
     signing_key: str = Field(repr=False)
+    #: The key before this one and its id, while the registry does not know the new one: they sign the change.
+    previous_key_id: str = Field(default="", max_length=255, pattern=r"^[A-Za-z0-9._:-]*$")
+    previous_signing_key: str = Field(default="", repr=False)
     #: X25519 private key for the registry's challenge: base64 of 32 bytes or PKCS8 DER. The registry may leave it out.
     encryption_key: str = Field(default="", repr=False)
     #: URL of the registry's protocol endpoints.
@@ -165,10 +168,11 @@ class NodeSettings(BaseSettings):
             raise ValueError("must begin with http:// or https://")
         return value.rstrip("/")
 
-    @field_validator("signing_key")
+    @field_validator("signing_key", "previous_signing_key")
     @classmethod
-    def _signing_key(cls, value: str) -> str:
-        signing.import_private_key(value)
+    def _signing_key(cls, value: str, info: ValidationInfo) -> str:
+        if value or info.field_name == "signing_key":
+            signing.import_private_key(value)
         return value
 
     @field_validator("encryption_key")
@@ -193,6 +197,14 @@ class NodeSettings(BaseSettings):
         return value
 
     @model_validator(mode="after")
+    def _previous_key_is_whole(self) -> Self:
+        if bool(self.previous_key_id) != bool(self.previous_signing_key):
+            raise ValueError("PREVIOUS_KEY_ID and PREVIOUS_SIGNING_KEY must be set together")
+        if self.previous_key_id == self.key_id:
+            raise ValueError("PREVIOUS_KEY_ID must differ from KEY_ID: a new key needs a new id")
+        return self
+
+    @model_validator(mode="after")
     def _driven_clock_has_a_start(self) -> Self:
         if self.trading_clock == "driven" and self.trading_start is None:
             raise ValueError("TRADING_START must be set when TRADING_CLOCK is driven")
@@ -207,6 +219,14 @@ class NodeSettings(BaseSettings):
     def identity(self) -> signing.Identity:
         """Who signs this node's letters."""
         return signing.Identity(self.subscriber_id, self.key_id, signing.import_private_key(self.signing_key))
+
+    @property
+    def previous_identity(self) -> signing.Identity | None:
+        """Who signed before the last rotation; None when that is over."""
+        if not self.previous_key_id:
+            return None
+        seed = signing.import_private_key(self.previous_signing_key)
+        return signing.Identity(self.subscriber_id, self.previous_key_id, seed)
 
     @property
     def network(self) -> envelope.Network:

@@ -54,6 +54,8 @@ class Claim:
     city: str
     #: X25519 private key, base64.
     encryption_key: str
+    #: The key before this one: a rotation is signed with it.
+    previous: signing.Identity | None = None
 
     def __repr__(self) -> str:
         return f"Claim({self.identity.subscriber_id} {self.role})"
@@ -211,9 +213,8 @@ class OwnSubscription:
     async def _apply(self, now: datetime, valid_until: datetime | None) -> None:
         body = orjson.dumps(self._claim.application(now=now, valid_until=valid_until))
         try:
-            http_status, document = await self._client.subscribe(
-                body, signing.sign(body, identity=self._claim.identity, now=now)
-            )
+            signer = await self._signer()
+            http_status, document = await self._client.subscribe(body, signing.sign(body, identity=signer, now=now))
         except RegistryUnavailable as failure:
             self._note("NOT_ASKED", str(failure))
             return
@@ -225,6 +226,20 @@ class OwnSubscription:
         if status == "UNDER_SUBSCRIPTION" and not why:
             why = "the network's operator has to approve"
         self._note(status, why)
+
+    async def _signer(self) -> signing.Identity:
+        """The previous key as long as the registry knows it and not the new one; else the new one."""
+        claim, now = self._claim, self._wall.now()
+        if claim.previous is None:
+            return claim.identity
+        known = []
+        for identity in (claim.identity, claim.previous):
+            try:
+                record = await self._directory.find_key(identity.subscriber_id, identity.key_id, role=claim.role)
+            except errors.RegistryUnreachable:
+                record = None
+            known.append(record is not None and record.is_valid(now))
+        return claim.previous if known == [False, True] else claim.identity
 
     def _note(self, status: str, why: str) -> None:
         if (status, why) != (self.status, self.why):

@@ -54,6 +54,7 @@ def add_directory(app: web.Application, node: Node, store: DirectoryStore) -> No
         country=settings.country_code,
         city=settings.city_code,
         encryption_key=settings.encryption_key,
+        previous=settings.previous_identity,
     )
     subscription = OwnSubscription(claim, client=client, directory=directory, wall=node.wall)
     node.directory, node.subscription = directory, subscription

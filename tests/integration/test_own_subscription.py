@@ -200,6 +200,26 @@ async def test_a_node_that_moved_to_another_url_tells_the_registry_with_its_own_
         assert urls[0] != urls[1]
 
 
+async def test_a_node_rotates_its_key_by_signing_the_change_with_the_one_before(
+    servers: Servers, migrated_template: str
+) -> None:
+    old, new = (base64.b64encode(secrets.token_bytes(32)).decode() for _ in range(2))
+    async with running_registry(servers, migrated_template) as registry:
+        url, public_key = registry.url, registry.public_key
+        async with running_node(servers, migrated_template, url, public_key, signing_key=old) as node:
+            await node.becomes(lambda _, d: "UNDER_SUBSCRIPTION" in d["missing"].get("subscription", ""))
+            await registry.act("approve", "node.example.org")
+            await node.becomes(is_ready)
+        rotated = {"key_id": "n2", "signing_key": new, "previous_key_id": "n1", "previous_signing_key": old}
+        async with running_node(servers, migrated_template, url, public_key, **rotated) as node:
+            await node.becomes(is_ready)
+        records = await registry.lookup(subscriber_id="node.example.org")
+        assert [record["key_id"] for record in records] == ["n2", "n1"]
+        # Once the old key's time is over the same settings still work.
+        async with running_node(servers, migrated_template, url, public_key, **rotated) as node:
+            await node.becomes(is_ready)
+
+
 async def test_a_node_with_a_new_key_alone_cannot_take_its_old_place(servers: Servers, migrated_template: str) -> None:
     async with running_registry(servers, migrated_template, auto_approve=True) as registry:
         async with running_node(servers, migrated_template, registry.url, registry.public_key) as node:
