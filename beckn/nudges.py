@@ -27,6 +27,8 @@ WAITING_MAX = 256
 RETRY_S_MAX = 10.0
 #: How long Redis may take for one command, seconds.
 REDIS_S_MAX = 2.0
+#: Connections to Redis: one listens, the others publish.
+CONNECTIONS_MAX = 4
 #: How often an idle connection to Redis is proven alive, seconds.
 HEARTBEAT_S = 15.0
 
@@ -69,11 +71,17 @@ class Nudges:
         if not self._redis_url:
             yield
             return
-        from redis.asyncio import Redis
+        from redis.asyncio import BlockingConnectionPool, Redis
 
-        self._redis = Redis.from_url(
-            self._redis_url, socket_timeout=REDIS_S_MAX, socket_connect_timeout=REDIS_S_MAX, max_connections=4
+        # A pool that waits: the plain one refuses what comes while all its connections are in use.
+        pool = BlockingConnectionPool.from_url(
+            self._redis_url,
+            socket_timeout=REDIS_S_MAX,
+            socket_connect_timeout=REDIS_S_MAX,
+            max_connections=CONNECTIONS_MAX,
+            timeout=REDIS_S_MAX,
         )
+        self._redis = Redis.from_pool(pool)
         task = asyncio.create_task(self._bridge(self._redis))
         try:
             yield
