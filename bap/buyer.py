@@ -242,7 +242,23 @@ def _record_offer(order: Order, quoted: Quoted, event: OrderEvent, now: datetime
         refusal="",
         **quoted.details,
     )
+    if fault := _miscounted(updated, quoted.quote):
+        return refuse(order, code="QUOTE_UNFIT", sentence=fault, reserved_minor=0, now=now)
     return _stepped(updated, total_minor=quoted.quote.total_minor)
+
+
+def _miscounted(order: Order, quote: Quote) -> str:
+    """Why the quote's total is not what its own energy, prices and wheeling come to; empty when it is.
+
+    What is settled later is computed from these, so a total that differs would be a dispute waiting to happen.
+    """
+    expected_minor = sum(line.amount_minor for line in pricing.order_lines(order, energy_wh=order.contracted_wh))
+    if quote.total_minor == expected_minor:
+        return ""
+    return (
+        f"The seller's quote comes to {quote.total_minor} {quote.currency} minor units, but its own energy, prices and"
+        f" wheeling come to {expected_minor}."
+    )
 
 
 def _fault_of(order: Order, quoted: Quoted) -> str:

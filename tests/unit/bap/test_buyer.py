@@ -11,6 +11,7 @@ import pytest
 from bap import buyer
 from energy_catalog.offers import OfferView, Provider, Source
 from tests.support.trade_cases import DOLLAR, EVENING_BEFORE, an_order, hours, requote
+from trade import pricing
 from trade.money import Series
 from trade.order import Customer, OrderState
 
@@ -119,7 +120,11 @@ def test_confirm_reserves_the_quotes_total_and_proposes_our_id() -> None:
 def quoted(**changes: Any) -> buyer.Quoted:
     order = an_order()
     assert order.quote is not None
-    return buyer.Quoted(**{"quote": order.quote, "contracted_wh": order.contracted_wh, **changes})
+    energy_wh = changes.get("contracted_wh", order.contracted_wh)
+    prices = Series.flat(energy_wh, order.price_micro_per_kwh.values[0])
+    lines = pricing.order_lines(replace(order, price_micro_per_kwh=prices), energy_wh=energy_wh)
+    counted = replace(order.quote, lines=lines)
+    return buyer.Quoted(**{"quote": counted, "contracted_wh": energy_wh, **changes})
 
 
 def test_a_quote_in_another_currency_refuses_the_order() -> None:
@@ -141,6 +146,17 @@ def test_a_quote_for_less_is_taken_with_its_series() -> None:
     step = buyer.record_quote(an_order(state=OrderState.SELECTING), quoted(contracted_wh=less), now=EVENING_BEFORE)
     assert step is not None
     assert (step.order.state, step.order.contracted_wh) == (OrderState.QUOTED, less)
+
+
+@pytest.mark.parametrize("too_much_minor", [1, -1])
+def test_a_quote_that_its_own_prices_do_not_come_to_refuses_the_order(too_much_minor: int) -> None:
+    right = quoted().quote
+    first, *others = right.lines
+    wrong = replace(right, lines=(replace(first, amount_minor=first.amount_minor + too_much_minor), *others))
+    step = buyer.record_quote(an_order(state=OrderState.SELECTING), quoted(quote=wrong), now=EVENING_BEFORE)
+    assert step is not None
+    assert (step.order.state, step.order.refusal_code) == (OrderState.REFUSED, "QUOTE_UNFIT")
+    assert str(wrong.total_minor) in step.order.refusal and str(right.total_minor) in step.order.refusal
 
 
 def test_a_late_quote_changes_nothing() -> None:
