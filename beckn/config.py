@@ -55,8 +55,9 @@ class NodeSettings(BaseSettings):
     key_id: str = Field(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9._:-]+$")
     #: Ed25519 private key: base64 of a 32-byte seed, a 64-byte secret key or PKCS8 DER.
     signing_key: str = Field(repr=False)
-    #: The key before this one and its id, while the registry does not know the new one: they sign the change.
+    #: Id of the key before this one, while the registry does not know the new one.
     previous_key_id: str = Field(default="", max_length=255, pattern=r"^[A-Za-z0-9._:-]*$")
+    #: The key before this one: it signs the change of keys.
     previous_signing_key: str = Field(default="", repr=False)
     #: X25519 private key for the registry's challenge: base64 of 32 bytes or PKCS8 DER. The registry may leave it out.
     encryption_key: str = Field(default="", repr=False)

@@ -11,7 +11,17 @@ import orjson
 import structlog
 
 #: Parts of a field's name that mark its value as secret.
-_SECRET = ("authorization", "token", "secret", "password", "signing_key", "encryption_key", "private", "seed", "_url_")
+_SECRET = (
+    "authorization",
+    "token",
+    "secret",
+    "password",
+    "signing_key",
+    "encryption_key",
+    "private",
+    "database_url",
+    "redis_url",
+)
 _HIDDEN = "[hidden]"
 
 
