@@ -210,9 +210,7 @@ class Network:
 
     async def proofs(self) -> dict[str, Any]:
         """The proof of everybody's books, by subscriber id."""
-        return {
-            member.id: await member.operator.get("/api/ledger/proof") for member in (self.bap, *self.sellers)
-        }
+        return {member.id: await member.operator.get("/api/ledger/proof") for member in (self.bap, *self.sellers)}
 
     async def check_books(self) -> dict[str, Any]:
         """Every node's books balance, and no two contradict each other; the proofs."""
