@@ -41,10 +41,11 @@ class Jobs:
             raise ValueError("two jobs have the same name")
         self._jobs, self._node = jobs, node
         self._locks = {job.name: asyncio.Lock() for job in jobs}
+        self._running: set[asyncio.Task[str]] = set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Wake the jobs at their times while the block runs; at its end, let those under way finish."""
+        """Wake the jobs at their times while the block runs; at its end, let those under way finish, within a bound."""
         scheduler = AsyncIOScheduler(timezone=UTC)
         for job in self._jobs:
             scheduler.add_job(
@@ -55,9 +56,8 @@ class Jobs:
             yield
         finally:
             scheduler.shutdown(wait=False)
-            for lock in self._locks.values():
-                async with lock:
-                    pass
+            if self._running:
+                await asyncio.wait(self._running, timeout=self._node.settings.stop_s_max / 2)
 
     async def run_due(self) -> None:
         """Run the jobs that follow the trading clock, in the table's order, each to its end. Raises JobFailed."""
@@ -68,8 +68,11 @@ class Jobs:
                     raise JobFailed(f"the job {job.name} failed; quote reference {reference}")
 
     async def _wake(self, job: Job) -> None:
+        """Start a run, unless the last is still under way; in a task of its own, which the scheduler cannot cancel."""
         if not self._locks[job.name].locked():
-            await self._run(job)
+            task = asyncio.create_task(self._run(job), name=job.name)
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
 
     async def _run(self, job: Job) -> str:
         """Run a job; empty, or the reference id under which its failure was logged."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -18,6 +18,7 @@ from aiohttp.test_utils import TestServer
 from beckn import config, envelope, errors, signing
 from beckn.actions import Role, received_by
 from beckn.envelope import Letter, Network, Party
+from beckn.jobs import Job
 from beckn.node import NODE, Node, Stores, build_app
 from beckn.outbox import Outgoing
 from beckn.records import Record
@@ -181,6 +182,7 @@ async def office(
     transport: Any = None,
     inbox_rows: type[InboxRows] = InboxRows,
     outbox_rows: type[OutboxRows] = OutboxRows,
+    jobs: Sequence[Job] = (),
     **settings: Any,
 ) -> AsyncIterator[Office]:
     """Run a node. Letters are noted once their unit of work is committed; `handler`, if given, does something in it."""
@@ -224,6 +226,7 @@ async def office(
         stores=stores,
         handlers=handlers,
         on_undelivered=on_undelivered,
+        jobs=jobs,
         wall=clock,
         transport=transport,
     )
