@@ -21,6 +21,7 @@ from typing import Any, Self
 
 import orjson
 
+from beckn.directory import FIND_FRESH_S
 from cli import keys, private, processes
 from cli.ask import NoAnswer, ask
 from cli.binaries import UnableToServe
@@ -231,7 +232,10 @@ class Network:
             node.start()
         self._await("starting the nodes", others, _not_up, report=report)
         self._await("proving keys to the registry", others, self._not_subscribed, report=report)
+        approved_at = time.monotonic()
         self.await_ready(report=report)
+        # A search finds who joined at least this long ago; a network that is up has found everybody.
+        time.sleep(max(0.0, FIND_FRESH_S - (time.monotonic() - approved_at)))
 
     def subscribers(self) -> list[dict[str, Any]]:
         """Every subscription the registry holds, as its operator sees them."""
