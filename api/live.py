@@ -18,6 +18,7 @@ from api.limits import Concurrency
 from api.paging import Strict
 from api.problems import ApiError
 from store import events
+from store.db import UnitOfWork
 
 if TYPE_CHECKING:
     from api.desk import Call
@@ -99,8 +100,8 @@ async def _pump(call: Call[Any], response: web.StreamResponse, subject: str, aft
     try:
         with call.node.nudges.listen(subject) as nudged:
             while not stopping.done():
-                async with call.node.database.unit_of_work() as uow:
-                    rows = await events.since(uow, subject, after=after, limit=BATCH_MAX)
+                async with call.node.database.connection() as connection:
+                    rows = await events.since(UnitOfWork(connection), subject, after=after, limit=BATCH_MAX)
                 if rows:
                     await _write(response, b"".join(_frame(row) for row in rows))
                     after = rows[-1]["seq"]

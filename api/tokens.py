@@ -22,6 +22,7 @@ from pydantic import BaseModel, Field, model_validator
 from api.paging import Id, ListOf, Name, Strict
 from api.problems import ApiError, not_found
 from store import access
+from store.db import UnitOfWork
 
 if TYPE_CHECKING:
     from api.desk import Call, Desk
@@ -72,8 +73,8 @@ class TokenBook:
         if now < good_until:
             return info
 
-        async with self._database.unit_of_work() as uow:
-            row = await access.find_token(uow, digest)
+        async with self._database.connection() as connection:
+            row = await access.find_token(UnitOfWork(connection), digest)
         info = None if row is None else TokenInfo(row["token_id"], row["role"], row["scope"], row["name"])
         if len(self._seen) >= CACHE_ENTRIES_MAX:
             self._seen.clear()

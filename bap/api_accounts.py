@@ -10,7 +10,7 @@ from typing import Any
 from api.desk import Call, Desk
 from api.paging import ListOf, Page, cursor, read_cursor
 from api.problems import conflict, not_found
-from bap.api_calls import READERS, visible_to
+from bap.api_calls import READERS, reading, visible_to
 from bap.api_models import AccountIn, AccountOut, DepositIn, LedgerProofOut, TransferOut
 from books import proof
 from store import customers, transfers
@@ -34,7 +34,7 @@ def add_routes(desk: Desk) -> None:
     async def list_accounts(call: Call[None]) -> ListOf[AccountOut]:
         """List this app's accounts, newest first."""
         after = read_cursor(call.query.after, count=2)
-        async with call.node.database.unit_of_work() as uow:
+        async with reading(call) as uow:
             rows = await customers.page(
                 uow,
                 token_id=visible_to(call),
@@ -49,7 +49,7 @@ def add_routes(desk: Desk) -> None:
     @desk.route("GET", "/api/accounts/{account_id}", role=READERS, answer=AccountOut, tags=tags)
     async def get_account(call: Call[None]) -> AccountOut:
         """Show an account, what its wallet holds and what is reserved for orders."""
-        async with call.node.database.unit_of_work() as uow:
+        async with reading(call) as uow:
             return await _with_money(uow, await _account(uow, call))
 
     @desk.route(
@@ -95,7 +95,7 @@ def add_routes(desk: Desk) -> None:
     async def list_transfers(call: Call[None]) -> ListOf[TransferOut]:
         """List what moved into and out of a wallet, newest first."""
         after = read_cursor(call.query.after, count=1)
-        async with call.node.database.unit_of_work() as uow:
+        async with reading(call) as uow:
             account = await _account(uow, call)
             moved = await transfers.statement(
                 uow,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from api.desk import Call
@@ -30,23 +30,31 @@ class Waiting:
     def __init__(self, queue: asyncio.Queue[Any], seconds: float) -> None:
         self._queue, self._seconds = queue, seconds
 
-    async def until(self, is_enough: Callable[[Any], bool] = lambda payload: True) -> None:
-        """Wait until `is_enough` says so of a nudge's payload, or the time is over."""
+    async def until(self, is_enough: Callable[[Any], bool] = lambda payload: True) -> Any:
+        """Wait until `is_enough` says so of a nudge's payload; the payload, or None when the time is over."""
         if not self._seconds:
-            return
+            return None
         try:
             async with asyncio.timeout(self._seconds):
-                while not is_enough(await self._queue.get()):
+                while not is_enough(payload := await self._queue.get()):
                     pass
+                return payload
         except TimeoutError:
-            return
+            return None
+
+
+@contextmanager
+def waiting(call: Call[Any], channel: str) -> Iterator[Waiting]:
+    """Listen from before the letter is sent, so that no answer can be too quick to be heard."""
+    with call.node.listen(channel) as queue:
+        yield Waiting(queue, call.wait.seconds)
 
 
 @asynccontextmanager
-async def waiting(call: Call[Any], channel: str) -> AsyncIterator[Waiting]:
-    """Listen before the letter is sent, so that no answer can be too quick to be heard."""
-    with call.node.listen(channel) as queue:
-        yield Waiting(queue, call.wait.seconds)
+async def reading(call: Call[Any]) -> AsyncIterator[UnitOfWork]:
+    """A connection to look with: each statement by itself, nothing to commit."""
+    async with call.node.database.connection() as connection:
+        yield UnitOfWork(connection)
 
 
 @asynccontextmanager
@@ -74,7 +82,7 @@ async def unit_of_work(call: Call[Any]) -> AsyncIterator[UnitOfWork]:
 
 async def _payment_required(call: Call[Any], account: str) -> ApiError:
     """402 that says how much the wallet holds."""
-    async with call.node.database.unit_of_work() as uow:
+    async with reading(call) as uow:
         held = await transfers.balances(uow, account)
     shown = ", ".join(f"{amount} minor units of {currency}" for currency, amount in held.items()) or "nothing"
     return ApiError(

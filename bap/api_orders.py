@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -18,7 +19,7 @@ from api.live import StreamQuery
 from api.paging import ListOf, cursor, read_cursor
 from api.problems import ApiError, not_found
 from bap import buyer, contracts, letters, translate
-from bap.api_calls import READERS, unit_of_work, visible_to, waiting
+from bap.api_calls import READERS, reading, unit_of_work, visible_to, waiting
 from bap.api_order_models import (
     SHOWN_EVENTS,
     CancelIn,
@@ -32,13 +33,26 @@ from bap.api_order_models import (
 )
 from bap.buyer import Step, Wish
 from bap.offer_document import offer_from_document
-from store import customers, events, orders, searches
+from store import buyer_orders, events, order_document, orders, searches
 from store.db import UnitOfWork
 from trade.order import Customer, Order, OrderState, Side
 
 B = TypeVar("B")
 
 _TAGS = ["orders"]
+
+#: States in which there is nothing to show of an order but itself, and the one a confirm has just led to.
+_DRAFTS = frozenset(
+    {
+        OrderState.SELECTING,
+        OrderState.QUOTED,
+        OrderState.INITIALISING,
+        OrderState.INITIALISED,
+        OrderState.CONFIRMING,
+        OrderState.REFUSED,
+        OrderState.EXPIRED,
+    }
+)
 
 #: What a call about an order decides: the step, the message to send, or None when it already happened.
 Decision = tuple[Step, dict[str, Any]] | None
@@ -58,8 +72,8 @@ def _add_reading(desk: Desk) -> None:
     async def list_orders(call: Call[None]) -> ListOf[OrderOut]:
         """List this app's orders, newest first."""
         after, asked = read_cursor(call.query.after, count=1), call.query
-        async with call.node.database.unit_of_work() as uow:
-            found = await customers.orders(
+        async with reading(call) as uow:
+            found = await buyer_orders.page(
                 uow,
                 token_id=visible_to(call),
                 account_id=asked.account_id,
@@ -76,8 +90,8 @@ def _add_reading(desk: Desk) -> None:
     @desk.route("GET", "/api/orders/{order_id}", role=READERS, answer=OrderOut, tags=_TAGS)
     async def get_order(call: Call[None]) -> OrderOut:
         """Show an order, with where to track it, whom to ask, and any dispute."""
-        async with call.node.database.unit_of_work() as uow:
-            order = await customers.order(uow, call.path["order_id"], token_id=visible_to(call))
+        async with reading(call) as uow:
+            order = await buyer_orders.get(uow, call.path["order_id"], token_id=visible_to(call))
             if order is None:
                 raise not_found("order", call.path["order_id"])
             return await _shown(uow, order)
@@ -96,8 +110,8 @@ def _add_reading(desk: Desk) -> None:
         Each event's `id` is its seq; a client that reconnects with `Last-Event-ID` misses nothing.
         """
         order_id = call.path["order_id"]
-        async with call.node.database.unit_of_work() as uow:
-            if await customers.order(uow, order_id, token_id=visible_to(call)) is None:
+        async with reading(call) as uow:
+            if await buyer_orders.get(uow, order_id, token_id=visible_to(call)) is None:
                 raise not_found("order", order_id)
         return await live.stream(call, f"order:{order_id}")
 
@@ -116,11 +130,11 @@ def _add_contracting(desk: Desk) -> None:
         Choosing again in the same transaction with the same provider replaces the order that is not confirmed yet.
         """
         message_id = letters.new_message_id()
-        async with waiting(call, letters.answer_channel(message_id)) as answer:
+        with ExitStack() as listening:
             async with unit_of_work(call) as uow:
                 order = await _choose(uow, call, message_id)
-            await answer.until()
-        return await _newest(call, order)
+                answer = listening.enter_context(waiting(call, letters.order_channel(order)))
+            return await _after(call, order, await answer.until(_answers(message_id)))
 
     @_letter(desk, "init", NothingIn)
     async def init_order(call: Call[NothingIn]) -> OrderOut:
@@ -245,57 +259,72 @@ def _asked(order: Order, action: str, message_id: str) -> Step:
 
 
 async def _act(call: Call[Any], action: str, decide: Decide) -> OrderOut:
-    """Load, decide, keep and send in one unit of work; then wait for the answer, if the caller wants to."""
+    """Load, decide, keep and send in one unit of work; then wait for the answer, if the caller wants to.
+
+    A repeat of what already happened waits for the first call's answer.
+    """
     message_id = letters.new_message_id()
-    async with waiting(call, letters.answer_channel(message_id)) as answer:
+    with ExitStack() as listening:
         async with unit_of_work(call) as uow:
-            order = await customers.order(uow, call.path["order_id"], token_id=call.token.token_id, lock=True)
+            order = await buyer_orders.get(uow, call.path["order_id"], token_id=call.token.token_id, lock=True)
             if order is None:
                 raise not_found("order", call.path["order_id"])
+            answer = listening.enter_context(waiting(call, letters.order_channel(order)))
             decision = await decide(uow, order, message_id)
-            if decision is not None:
+            if decision is None:
+                message_id = order.awaiting_message_id if order.awaiting_until else ""
+            else:
                 step, message = decision
-                kept = await letters.keep(uow, call.node, step, before=order, now=call.now)
+                order = await letters.keep(uow, call.node, step, before=order, now=call.now)
+                letters.announce(uow, call.node, order)
                 await letters.send_about(
-                    uow, call.node, kept, action=action, message=message, message_id=message_id, now=call.now
+                    uow, call.node, order, action=action, message=message, message_id=message_id, now=call.now
                 )
-        if decision is not None:
-            await answer.until()
-    if decision is None and order.awaiting_until is not None:
-        # A repeat: the first call's answer is the one to wait for.
-        async with waiting(call, letters.answer_channel(order.awaiting_message_id)) as answer:
-            newest = await _newest(call, order)
-            if newest.awaiting_answer:
-                await answer.until()
-    return await _newest(call, order)
+        told = await answer.until(_answers(message_id)) if message_id else None
+        return await _after(call, order, told)
+
+
+def _answers(message_id: str) -> Callable[[Any], bool]:
+    """True for the nudge after the answer to a letter was worked on."""
+    return lambda told: bool(told["answers"] == message_id)
+
+
+async def _after(call: Call[Any], order: Order, told: Any) -> OrderOut:
+    """The order after the wait: as the nudge brought it, or read anew when the wait was in vain."""
+    if told is not None:
+        order = order_document.from_document(told["order"])
+    if order.state in _DRAFTS and (told is not None or not call.wait):
+        return OrderOut.of(order)
+    async with reading(call) as uow:
+        return await _shown(uow, order if told is not None else await orders.get(uow, order.order_id) or order)
 
 
 async def _choose(uow: UnitOfWork, call: Call[OrderIn], message_id: str) -> Order:
     """Keep a new order, or the session's draft anew, and send its select."""
     asked, token_id = call.body, call.token.token_id
-    account = await customers.get(uow, asked.account_id, token_id=token_id)
-    if account is None:
-        raise not_found("account", asked.account_id)
-    document = await searches.offer(
+    found = await searches.choice(
         uow,
         token_id=token_id,
+        account_id=asked.account_id,
         transaction_id=asked.transaction_id,
         seller_id=asked.seller_id,
         provider_id=asked.provider_id,
         offer_id=asked.offer_id,
     )
-    if document is None:
+    if found is None:
+        raise not_found("account", asked.account_id)
+    if found["offer"] is None:
         raise ApiError(
             404,
             "No search of this app found that offer; search first and use its transaction_id, seller_id, provider_id"
             " and offer_id.",
             field="offer_id",
         )
-    offer = offer_from_document(document)
+    offer = offer_from_document(found["offer"])
     wish = Wish(
         account_id=asked.account_id,
-        customer=Customer(account["name"], account["email"], account["phone"]),
-        currency=account["currency"],
+        customer=Customer(found["name"], found["email"], found["phone"]),
+        currency=found["currency"],
         series=asked.energy.series() if asked.energy else None,
         energy_wh=asked.energy_wh,
     )
@@ -323,17 +352,12 @@ async def _choose(uow: UnitOfWork, call: Call[OrderIn], message_id: str) -> Orde
             provider_id=asked.provider_id,
         )
         order = await letters.keep(uow, call.node, choose(draft), before=draft, now=call.now)
+    letters.announce(uow, call.node, order)
     message = translate.select_to_wire(order)
     await letters.send_about(
         uow, call.node, order, action="select", message=message, message_id=message_id, now=call.now
     )
     return order
-
-
-async def _newest(call: Call[Any], order: Order) -> OrderOut:
-    """The order as it is now."""
-    async with call.node.database.unit_of_work() as uow:
-        return await _shown(uow, await orders.get(uow, order.order_id) or order)
 
 
 async def _shown(uow: UnitOfWork, order: Order) -> OrderOut:

@@ -16,11 +16,11 @@ from api.paging import NO_WAIT
 from api.problems import ApiError, not_found
 from api.series import rfc3339
 from bap import letters, translate
-from bap.api_calls import READERS, unit_of_work, visible_to, waiting
+from bap.api_calls import READERS, reading, unit_of_work, visible_to, waiting
 from bap.api_models import SearchIn, SearchOut
 from beckn import envelope
 from beckn.node import Node
-from store import customers, searches
+from store import searches
 from store.db import UnitOfWork
 
 
@@ -37,7 +37,7 @@ def add_routes(desk: Desk) -> None:
         """
         transaction_id, message_id = str(uuid.uuid4()), letters.new_message_id()
         subject = f"search:{transaction_id}"
-        async with waiting(call, subject) as answers:
+        with waiting(call, subject) as answers:
             async with unit_of_work(call) as uow:
                 await _begin(uow, call, transaction_id, message_id)
             sellers: set[str] = set()
@@ -50,13 +50,13 @@ def add_routes(desk: Desk) -> None:
             await answers.until(enough)
         if call.wait is NO_WAIT:
             return Answer(SearchOut(transaction_id=transaction_id, created_at=call.now, sellers=0, offers=[]))
-        async with call.node.database.unit_of_work() as uow:
+        async with reading(call) as uow:
             return await _found(uow, transaction_id, call.now)
 
     @desk.route("GET", "/api/searches/{transaction_id}", role=READERS, answer=SearchOut, tags=tags)
     async def get_search(call: Call[None]) -> Answer:
         """Show the offers that came back so far."""
-        async with call.node.database.unit_of_work() as uow:
+        async with reading(call) as uow:
             search = await searches.get(uow, call.path["transaction_id"], token_id=visible_to(call))
             if search is None:
                 raise not_found("search", call.path["transaction_id"])
@@ -76,7 +76,7 @@ def add_routes(desk: Desk) -> None:
         Each event's `id` is its seq; a client that reconnects with `Last-Event-ID` misses nothing.
         """
         transaction_id = call.path["transaction_id"]
-        async with call.node.database.unit_of_work() as uow:
+        async with reading(call) as uow:
             if await searches.get(uow, transaction_id, token_id=visible_to(call)) is None:
                 raise not_found("search", transaction_id)
         return await live.stream(call, f"search:{transaction_id}")
@@ -85,11 +85,7 @@ def add_routes(desk: Desk) -> None:
 async def _begin(uow: UnitOfWork, call: Call[SearchIn], transaction_id: str, message_id: str) -> None:
     """Keep the search and put its letter into the outbox."""
     asked = call.body
-    if asked.account_id is not None and (
-        await customers.get(uow, asked.account_id, token_id=call.token.token_id) is None
-    ):
-        raise not_found("account", asked.account_id)
-    await searches.insert(
+    kept = await searches.insert(
         uow,
         transaction_id=transaction_id,
         token_id=call.token.token_id,
@@ -98,6 +94,8 @@ async def _begin(uow: UnitOfWork, call: Call[SearchIn], transaction_id: str, mes
         intent=asked.model_dump(mode="json", exclude_none=True),
         now=call.now,
     )
+    if not kept:
+        raise not_found("account", str(asked.account_id))
     message = translate.search_to_wire(asked.intent())
     letter: dict[str, Any] = {"transaction_id": transaction_id, "message_id": message_id, "now": call.now}
     if asked.seller_id is not None:

@@ -9,7 +9,7 @@ from typing import Any
 from api.desk import Call, Desk
 from api.problems import not_found
 from bap import letters
-from bap.api_calls import unit_of_work, waiting
+from bap.api_calls import reading, unit_of_work, waiting
 from bap.api_models import AskIn, AskOut
 from store import events
 
@@ -51,7 +51,7 @@ def add_routes(desk: Desk) -> None:
     async def get_answer(call: Call[None]) -> AskOut:
         """Show a question to a seller and, once it came, the answer."""
         message_id = call.path["message_id"]
-        async with call.node.database.unit_of_work() as uow:
+        async with reading(call) as uow:
             question = await events.first(uow, f"ask:{message_id}")
             answers = await events.newest(uow, f"ask:{message_id}", ["seller.answered"])
         if (
@@ -72,7 +72,7 @@ async def _ask(call: Call[AskIn], action: str) -> AskOut:
         "transaction_id": call.body.transaction_id or str(uuid.uuid4()),
     }
     subject = f"ask:{message_id}"
-    async with waiting(call, letters.answer_channel(message_id)) as answer:
+    with waiting(call, subject) as answer:
         async with unit_of_work(call) as uow:
             await events.append(
                 uow,
@@ -92,7 +92,7 @@ async def _ask(call: Call[AskIn], action: str) -> AskOut:
                 now=call.now,
             )
         await answer.until()
-    async with call.node.database.unit_of_work() as uow:
+    async with reading(call) as uow:
         answers = await events.newest(uow, subject, ["seller.answered"]) if call.wait else []
     return _shown({"data": told, "at": call.now}, answers)
 

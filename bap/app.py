@@ -8,9 +8,8 @@ from aiohttp import web
 
 from api import live
 from api.webhooks import Courier
-from bap import api, jobs, undelivered
+from bap import api, handlers, jobs, undelivered
 from bap.config import BuyerSettings
-from bap.handlers import Callbacks
 from beckn import node
 from beckn.actions import Role
 from beckn.clock import Clock
@@ -40,7 +39,7 @@ def build(
         settings,
         role=Role.BAP,
         stores=stores or stores_of(settings),
-        handlers=lambda running: Callbacks(running).table(),
+        handlers=handlers.table,
         api=api.build().mount,
         jobs=jobs.JOBS,
         contexts=[_courier],

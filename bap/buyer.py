@@ -225,26 +225,30 @@ def record_hold(order: Order, quoted: Quoted, *, now: datetime) -> Step | None:
     return _record_offer(order, quoted, OrderEvent.HELD, now)
 
 
-def _record_offer(order: Order, quoted: Quoted, event: OrderEvent, now: datetime) -> Step:
-    if fault := _fault_of(order, quoted):
-        return refuse(order, code="QUOTE_UNFIT", sentence=fault, reserved_minor=0, now=now)
-    energy_wh = quoted.contracted_wh or order.contracted_wh
-    prices = quoted.price_micro_per_kwh or order.price_micro_per_kwh
-    if not prices.is_aligned(energy_wh):
-        prices = Series.flat(energy_wh, prices.values[0])
-    updated = replace(
-        advance(order, event, now=now),
-        quote=quoted.quote,
-        contracted_wh=energy_wh,
-        price_micro_per_kwh=prices,
-        awaiting_until=None,
-        refusal_code="",
-        refusal="",
-        **quoted.details,
-    )
-    if fault := _miscounted(updated, quoted.quote):
-        return refuse(order, code="QUOTE_UNFIT", sentence=fault, reserved_minor=0, now=now)
-    return _stepped(updated, total_minor=quoted.quote.total_minor)
+def _record_offer(order: Order, quoted: Quoted, event: OrderEvent, now: datetime) -> Step | None:
+    """The order with its quote. A quote that cannot be taken refuses the order, or is passed over if one stands."""
+    fault = _fault_of(order, quoted)
+    if not fault:
+        energy_wh = quoted.contracted_wh or order.contracted_wh
+        prices = quoted.price_micro_per_kwh or order.price_micro_per_kwh
+        if not prices.is_aligned(energy_wh):
+            prices = Series.flat(energy_wh, prices.values[0])
+        updated = replace(
+            advance(order, event, now=now),
+            quote=quoted.quote,
+            contracted_wh=energy_wh,
+            price_micro_per_kwh=prices,
+            awaiting_until=None,
+            refusal_code="",
+            refusal="",
+            **quoted.details,
+        )
+        fault = _miscounted(updated, quoted.quote)
+        if not fault:
+            return _stepped(updated, total_minor=quoted.quote.total_minor)
+    if not can_refuse(order):
+        return None
+    return refuse(order, code="QUOTE_UNFIT", sentence=fault, reserved_minor=0, now=now)
 
 
 def _miscounted(order: Order, quote: Quote) -> str:

@@ -1,110 +1,125 @@
-"""What the handlers of callbacks share: finding the order, deciding by the use cases, storing what was decided."""
+"""One callback's work: find the order it is about, decide by the use cases, store what was decided, wake who waits."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import structlog
 
 from bap import buyer, contracts, letters, translate
-from bap.buyer import Step
-from bap.translate import OrderView, WireRefusal
+from bap.buyer import Quoted, Step
+from bap.translate import OrderView, QuoteView, WireRefusal
 from beckn.envelope import Letter
 from beckn.node import Node
-from store import audit, customers, events, orders
+from store import audit, buyer_orders, events, orders
 from store.db import UnitOfWork
 from trade.money import Series
 from trade.order import Order, OrderState, Side
 
 log = structlog.get_logger("bap.handlers")
 
-#: Order not found (BECKN-005): the seller does not know the order it is asked about.
-ORDER_NOT_FOUND = "30010"
 
+@dataclass(slots=True)
+class Case:
+    """A letter being worked on, in its unit of work; `order` is the one it is about, once found, as it is now."""
 
-class Casework:
-    """One node's work on the orders that callbacks are about."""
+    node: Node
+    letter: Letter
+    uow: UnitOfWork
+    order: Order | None = None
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    @property
+    def now(self) -> datetime:
+        """The wall clock."""
+        return self.node.wall.now()
 
     # --- Load -------------------------------------------------------------------------------------------------------
 
-    async def _answered(self, letter: Letter, uow: UnitOfWork) -> Order | None:
-        """The order whose letter this one answers."""
-        return await customers.lock_answered(
-            uow,
-            seller_id=letter.signer_id,
-            transaction_id=letter.context.transaction_id,
-            message_id=letter.context.message_id,
+    async def find_answered(self) -> Order | None:
+        """The order whose letter this one answers, locked."""
+        self.order = await buyer_orders.lock_answered(
+            self.uow,
+            seller_id=self.letter.signer_id,
+            transaction_id=self.letter.context.transaction_id,
+            message_id=self.letter.context.message_id,
         )
+        return self.order
 
-    async def _viewed(self, letter: Letter, uow: UnitOfWork) -> tuple[OrderView | None, Order | None]:
-        """What the letter says and the order it is about; (None, None) when it cannot be read or is not ours."""
+    async def view_order(self) -> tuple[OrderView, Order] | None:
+        """What the letter says and the order it is about, locked; None when unreadable or not this seller's."""
         try:
-            view = translate.order_from_wire(letter.message)
+            view = translate.order_from_wire(self.letter.message)
         except WireRefusal as problem:
-            ignored(letter, f"unreadable: {problem}")
-            return None, None
-        order = await orders.lock_by_wire(
-            uow, side=Side.BUYER, counterparty_id=letter.signer_id, wire_order_id=view.wire_order_id
-        ) or await self._answered(letter, uow)
+            self.ignore(f"unreadable: {problem}")
+            return None
+        self.order = await orders.lock_by_wire(
+            self.uow, side=Side.BUYER, counterparty_id=self.letter.signer_id, wire_order_id=view.wire_order_id
+        )
+        order = self.order or await self.find_answered()
         if order is None:
-            await self._stranger(letter, uow, view.wire_order_id)
-            return None, None
+            await self._note_stranger(view.wire_order_id)
+            return None
         return view, order
 
-    async def _stranger(self, letter: Letter, uow: UnitOfWork, wire_order_id: str) -> None:
+    async def _note_stranger(self, wire_order_id: str) -> None:
         """A callback about no order of this seller's; about another seller's it is written into the audit."""
-        ignored(letter, "no order of this seller")
-        if await customers.sellers_of(uow, wire_order_id):
+        self.ignore("no order of this seller")
+        if await buyer_orders.sellers_of(self.uow, wire_order_id):
             await audit.add(
-                uow,
-                actor=letter.signer_id,
+                self.uow,
+                actor=self.letter.signer_id,
                 act="callback_for_anothers_order",
                 subject=wire_order_id,
-                detail={"action": letter.context.action, "message_id": letter.context.message_id},
-                now=letter.received_at,
+                detail={"action": self.letter.context.action, "message_id": self.letter.context.message_id},
+                now=self.letter.received_at,
             )
+
+    def is_awaited(self, order: Order) -> bool:
+        """True for the answer to the order's last letter, and for one to its confirm while that is chased."""
+        return self.is_answer(order) or order.state is OrderState.UNANSWERED
+
+    def is_answer(self, order: Order) -> bool:
+        """True for the answer to the order's last letter."""
+        return self.letter.context.message_id == order.awaiting_message_id
 
     # --- Decide -----------------------------------------------------------------------------------------------------
 
-    async def _confirmed(self, letter: Letter, uow: UnitOfWork, order: Order, view: OrderView) -> Order:
+    def quoted(self, order: Order) -> Quoted:
+        """The letter's quote in the words of the use case; raises WireRefusal."""
+        view: QuoteView = translate.quote_from_wire(self.letter.message, order, self.letter.context.timestamp)
+        details = {
+            "wheeling_micro_per_kwh": view.wheeling_micro_per_kwh,
+            "provider_name": view.provider_name,
+            "cancellation_terms": view.cancellation_terms,
+            "payment_id": view.payment_id,
+            "fulfillment_id": view.fulfillment_id,
+            "fulfillment_type": view.fulfillment_type,
+        }
+        return Quoted(view.quote, view.contracted_wh, view.price_micro_per_kwh, details)
+
+    async def confirm(self, order: Order, view: OrderView) -> Order:
         """Take any sign of the contract as its confirmation, under the id the seller gives it."""
         if not view.status:
             return order
         wire_order_id = view.wire_order_id
         if wire_order_id != order.wire_order_id and await orders.is_wire_id_taken(
-            uow,
+            self.uow,
             side=Side.BUYER,
-            counterparty_id=letter.signer_id,
+            counterparty_id=self.letter.signer_id,
             wire_order_id=wire_order_id,
             by_other_than=order.order_id,
         ):
-            ignored(letter, "the seller used another order's id")
+            self.ignore("the seller used another order's id")
             wire_order_id = order.wire_order_id
-        step = buyer.record_confirmation(order, wire_order_id=wire_order_id, now=self._node.wall.now())
-        return await self._keep(uow, order, step)
+        return await self.keep(order, buyer.record_confirmation(order, wire_order_id=wire_order_id, now=self.now))
 
-    async def _cancelled(self, letter: Letter, uow: UnitOfWork, order: Order, view: OrderView) -> Order:
-        asked_for = order.state is OrderState.CANCELLING
-        step = contracts.record_cancellation(
-            order,
-            cancelled_by=view.cancelled_by or ("CONSUMER" if asked_for else "PROVIDER"),
-            fee_minor=view.fee_minor,
-            reserved_minor=await letters.reserved(uow, order),
-            now=self._node.wall.now(),
-            now_trading=self._node.trading.now(),
-        )
-        return await self._keep(uow, order, step)
-
-    async def _changed(
-        self, letter: Letter, uow: UnitOfWork, order: Order, view: OrderView, *, is_answer: bool
-    ) -> Order:
+    async def change(self, order: Order, view: OrderView) -> Order:
         """Follow the seller's series, if it gives one: as the answer to our change, or as a curtailment."""
         asked = None
-        if is_answer and contracts.waits_for_change(order):
-            asked = await self._asked_series(uow, order)
+        if self.is_answer(order) and contracts.waits_for_change(order):
+            asked = await self._asked_series(order)
         if view.contracted_wh is None or (asked is None and view.contracted_wh == order.contracted_wh):
             return order
         step = contracts.record_change(
@@ -112,103 +127,111 @@ class Casework:
             view.contracted_wh,
             asked_wh=asked,
             seller_total_minor=view.total_minor,
-            reserved_minor=await letters.reserved(uow, order),
-            message_id=letter.letter_id,
-            now=self._node.wall.now(),
+            reserved_minor=await self._reserved(order),
+            message_id=self.letter.letter_id,
+            now=self.now,
         )
-        return await self._keep(uow, order, step)
+        return await self.keep(order, step)
 
-    async def _asked_series(self, uow: UnitOfWork, order: Order) -> Series | None:
+    async def _asked_series(self, order: Order) -> Series | None:
         """The series of the newest update we sent."""
-        told = await events.newest(uow, f"order:{order.order_id}", ["order.update_sent"])
+        told = await events.newest(self.uow, f"order:{order.order_id}", ["order.update_sent"])
         return order.contracted_wh.with_values(tuple(told[0][1]["energy_wh"])) if told else None
 
-    async def _completed(self, letter: Letter, uow: UnitOfWork, order: Order, view: OrderView) -> Order:
+    async def cancel(self, order: Order, view: OrderView) -> Order:
+        """The contract has ended: the fee, if any, to the seller, the rest back."""
+        asked_for = order.state is OrderState.CANCELLING
+        step = contracts.record_cancellation(
+            order,
+            cancelled_by=view.cancelled_by or ("CONSUMER" if asked_for else "PROVIDER"),
+            fee_minor=view.fee_minor,
+            reserved_minor=await self._reserved(order),
+            now=self.now,
+            now_trading=self.node.trading.now(),
+        )
+        return await self.keep(order, step)
+
+    async def complete(self, order: Order, view: OrderView) -> Order:
+        """The order is delivered: settle it by our own calculation."""
         step = contracts.record_completion(
             order,
             metered_wh=view.metered_wh,
             seller_lines=view.settlement.lines if view.settlement else view.lines,
-            reserved_minor=await letters.reserved(uow, order),
-            now=self._node.wall.now(),
-            now_trading=self._node.trading.now(),
+            reserved_minor=await self._reserved(order),
+            now=self.now,
+            now_trading=self.node.trading.now(),
         )
-        return await self._keep(uow, order, step)
+        return await self.keep(order, step)
 
-    async def _refused(self, letter: Letter, uow: UnitOfWork, order: Order | None) -> None:
+    async def refuse(self, order: Order | None) -> None:
         """An error callback to select, init or confirm: the order ends, unless it has gone on."""
-        if order is None or not buyer.can_refuse(order) or not self._is_awaited(letter, order):
-            await self._declined(letter, uow, order)
+        if order is None or not buyer.can_refuse(order) or not self.is_awaited(order):
+            await self.decline(order)
             return
-        code, sentence = translate.error_from_wire(letter.error)
-        step = buyer.refuse(
-            order,
-            code=code,
-            sentence=sentence,
-            reserved_minor=await letters.reserved(uow, order) if order.wire_order_id else 0,
-            now=self._node.wall.now(),
-        )
-        await self._keep(uow, order, step)
+        code, sentence = translate.error_from_wire(self.letter.error)
+        held = await self._reserved(order)
+        step = buyer.refuse(order, code=code, sentence=sentence, reserved_minor=held, now=self.now)
+        await self.keep(order, step)
 
-    async def _status_refused(self, letter: Letter, uow: UnitOfWork) -> None:
-        """A seller that does not know the order it was sent never confirmed it; other errors decide nothing."""
-        order = await self._answered(letter, uow)
-        code, _ = translate.error_from_wire(letter.error)
-        if order is not None and order.state is OrderState.UNANSWERED and code == ORDER_NOT_FOUND:
-            await self._refused(letter, uow, order)
+    async def refuse_cancel(self, order: Order | None) -> None:
+        """The seller does not cancel: the contract stands."""
+        code, sentence = translate.error_from_wire(self.letter.error)
+        step = None
+        if order is not None:
+            step = contracts.refuse_cancel(order, code=code, sentence=sentence, now=self.now)
+        if order is None or step is None:
+            await self.decline(order)
         else:
-            await self._declined(letter, uow, order)
+            await self.keep(order, step)
 
-    async def _cancel_refused(self, letter: Letter, uow: UnitOfWork, order: Order | None) -> None:
-        code, sentence = translate.error_from_wire(letter.error)
-        step = order and contracts.refuse_cancel(order, code=code, sentence=sentence, now=self._node.wall.now())
-        if order is None or not isinstance(step, Step):
-            await self._declined(letter, uow, order)
-        else:
-            await self._keep(uow, order, step)
-
-    async def _change_refused(self, letter: Letter, uow: UnitOfWork, order: Order) -> None:
-        code, sentence = translate.error_from_wire(letter.error)
+    async def refuse_change(self, order: Order | None) -> None:
+        """The seller keeps the contract as it was."""
+        if order is None or not contracts.waits_for_change(order) or not self.is_answer(order):
+            await self.decline(order)
+            return
+        code, sentence = translate.error_from_wire(self.letter.error)
         step = contracts.refuse_update(
             order,
             code=code,
             sentence=sentence,
-            reserved_minor=await letters.reserved(uow, order),
-            message_id=letter.letter_id,
-            now=self._node.wall.now(),
+            reserved_minor=await self._reserved(order),
+            message_id=self.letter.letter_id,
+            now=self.now,
         )
-        await self._keep(uow, order, step)
+        await self.keep(order, step)
 
-    def _answers_change(self, letter: Letter, order: Order) -> bool:
-        return contracts.waits_for_change(order) and self._is_awaited(letter, order)
+    async def decline(self, order: Order | None) -> None:
+        """A question the seller does not answer, or a refusal that comes too late to change anything."""
+        code, sentence = translate.error_from_wire(self.letter.error)
+        if order is None:
+            self.ignore(f"no order asked this: {sentence}")
+            return
+        told = {"action": self.letter.context.action, "code": code, "sentence": sentence}
+        await self.tell(order, "order.answer_refused", told)
 
-    @staticmethod
-    def _is_awaited(letter: Letter, order: Order) -> bool:
-        """True for the answer to the order's last letter, and for one to its confirm while that is chased."""
-        return letter.context.message_id == order.awaiting_message_id or order.state is OrderState.UNANSWERED
+    async def _reserved(self, order: Order) -> int:
+        """What the order's escrow holds: nothing before a confirm."""
+        return await letters.reserved(self.uow, order) if order.wire_order_id else 0
 
     # --- Save and tell ----------------------------------------------------------------------------------------------
 
-    async def _keep(self, uow: UnitOfWork, order: Order, step: Step | None) -> Order:
+    async def keep(self, order: Order, step: Step | None) -> Order:
         """Store a step; None was no news."""
-        if step is None:
-            return order
-        return await letters.keep(uow, self._node, step, before=order, now=self._node.wall.now())
+        if step is not None:
+            order = self.order = await letters.keep(self.uow, self.node, step, before=order, now=self.now)
+        return order
 
-    async def _tell(self, letter: Letter, uow: UnitOfWork, order: Order, kind: str, data: dict[str, Any]) -> None:
+    async def tell(self, order: Order, kind: str, data: dict[str, Any]) -> None:
         """Tell the app something about an order that leaves the order as it is."""
-        await self._keep(uow, order, Step(order, (), ((kind, data),)))
+        await self.keep(order, Step(order, (), ((kind, data),)))
 
-    async def _declined(self, letter: Letter, uow: UnitOfWork, order: Order | None) -> None:
-        """A question the seller does not answer, or a refusal that comes too late to change anything."""
-        if order is None:
-            ignored(letter, "no order asked this")
-            return
-        code, sentence = translate.error_from_wire(letter.error)
-        told = {"action": letter.context.action, "code": code, "sentence": sentence}
-        await self._tell(letter, uow, order, "order.answer_refused", told)
+    def announce(self) -> None:
+        """Wake those who wait for this answer, and those who watch the order."""
+        if self.order is not None:
+            letters.announce(self.uow, self.node, self.order, answers=self.letter.context.message_id)
 
-
-def ignored(letter: Letter, why: str) -> None:
-    """Note a callback that changes nothing."""
-    log.info("callback_ignored", action=letter.context.action, signer_id=letter.signer_id, why=why,
-             transaction_id=letter.context.transaction_id, message_id=letter.context.message_id)  # fmt: skip
+    def ignore(self, why: str) -> None:
+        """Note a callback that changes nothing."""
+        context = self.letter.context
+        log.info("callback_ignored", action=context.action, signer_id=self.letter.signer_id, why=why,
+                 transaction_id=context.transaction_id, message_id=context.message_id)  # fmt: skip

@@ -12,7 +12,7 @@ from bap import buyer, letters, translate
 from bap.buyer import Step
 from beckn.jobs import Job
 from beckn.node import Node
-from store import customers, orders
+from store import buyer_orders, orders
 from store.db import UnitOfWork
 from trade.order import Order
 
@@ -33,7 +33,8 @@ async def _chase_next(node: Node, uow: UnitOfWork) -> bool:
     for order in due:
         message_id = letters.new_message_id()
         step = buyer.note_silence(order, message_id=message_id, now=now, wait=node.settings.contract_wait)
-        kept = await letters.keep(uow, node, step, before=order, now=now, answers=order.awaiting_message_id)
+        kept = await letters.keep(uow, node, step, before=order, now=now)
+        letters.announce(uow, node, kept, answers=order.awaiting_message_id)
         if kept.awaiting_until is not None:
             await _ask_status(node, uow, kept, message_id)
     return bool(due)
@@ -48,7 +49,7 @@ async def _expire_next(node: Node, uow: UnitOfWork) -> bool:
     now = node.wall.now()
     due = await orders.expired_quotes(uow, now, 1)
     for order in due:
-        await letters.keep(uow, node, buyer.expire(order, now=now), before=order, now=now)
+        letters.announce(uow, node, await letters.keep(uow, node, buyer.expire(order, now=now), before=order, now=now))
     return bool(due)
 
 
@@ -62,7 +63,7 @@ async def _start_next(node: Node, uow: UnitOfWork) -> bool:
     for order in due:
         step = buyer.start_delivery(order, now=node.wall.now())
         if step is not None:
-            await letters.keep(uow, node, step, before=order, now=node.wall.now())
+            letters.announce(uow, node, await letters.keep(uow, node, step, before=order, now=node.wall.now()))
     return bool(due)
 
 
@@ -74,7 +75,7 @@ async def ask_about_late_settlements(node: Node) -> None:
 async def _ask_next(node: Node, uow: UnitOfWork) -> bool:
     now = node.wall.now()
     late = node.trading.now() - timedelta(seconds=node.settings.settle_late_s)
-    due = await customers.lock_overdue(uow, ended_before=late, now_wall=now, limit=1)
+    due = await buyer_orders.lock_overdue(uow, ended_before=late, now_wall=now, limit=1)
     for order in due:
         message_id = letters.new_message_id()
         told = {"action": "status", "message_id": message_id}

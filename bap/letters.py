@@ -1,8 +1,7 @@
 """What every use case of this node ends with: keep the step, tell the app, put the letter in the outbox.
 
 All of it happens in the caller's unit of work, so an order, its money, its events and its letter commit together. Those
-who wait are nudged after the commit: event streams by subject, requests with `Prefer: wait` by the message_id whose
-answer they await, and webhooks.
+who wait are nudged after the commit: event streams, requests with `Prefer: wait`, and the courier of webhooks.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from bap.buyer import Step
 from beckn import envelope
 from beckn.envelope import Party
 from beckn.node import Node
-from store import events, orders, transfers
+from store import buyer_orders, events, order_document, transfers
 from store.db import UnitOfWork
 from trade import ledger
 from trade.order import Order
@@ -31,11 +30,6 @@ def new_message_id() -> str:
     return str(uuid.uuid4())
 
 
-def answer_channel(message_id: str) -> str:
-    """Nudged when the answer to a letter of ours has been worked on."""
-    return f"answer:{message_id}"
-
-
 def summary(order: Order) -> dict[str, Any]:
     """What every event of an order says."""
     return {
@@ -48,30 +42,40 @@ def summary(order: Order) -> dict[str, Any]:
     }
 
 
-async def keep(
-    uow: UnitOfWork, node: Node, step: Step, *, before: Order | None, now: datetime, answers: str = ""
-) -> Order:
+async def keep(uow: UnitOfWork, node: Node, step: Step, *, before: Order | None, now: datetime) -> Order:
     """Store a step: the order when it changed (`before` None: it is new), its transfers and events.
 
-    `answers` is the message_id that this step is the outcome of. Raises store.orders.OrderExists for a new order whose
-    session has one, store.transfers.InsufficientFunds when the wallet cannot pay.
+    Raises store.orders.OrderExists for a new order whose session has one, store.transfers.InsufficientFunds when the
+    wallet cannot pay.
     """
     order = step.order
+    told = [(kind, {**summary(order), **data}) for kind, data in step.events]
     if before is None:
-        await orders.insert(uow, order)
+        queued = await buyer_orders.insert(uow, order, told, now=now)
     elif order is not before:
-        await orders.save(uow, order)
-    if step.transfers:
-        await transfers.post(uow, step.transfers)
-    if step.events:
-        told = [(kind, {**summary(order), **data}) for kind, data in step.events]
-        queued = await events.append_of_order(
+        queued = await buyer_orders.save(uow, order, told, now=now)
+    else:
+        queued = bool(told) and await events.append_of_order(
             uow, account_id=order.account_id, order_id=order.order_id, events=told, now=now
         )
-        nudge_after(uow, node, f"order:{order.order_id}", webhooks_wait=queued)
-    if answers:
-        nudge_after(uow, node, answer_channel(answers))
+    if step.transfers:
+        await transfers.post(uow, step.transfers)
+    if queued:
+        uow.after_commit(lambda: node.nudge(webhooks.CHANNEL))
     return order
+
+
+def announce(uow: UnitOfWork, node: Node, order: Order, *, answers: str = "") -> None:
+    """Once the unit of work commits, wake whoever watches the order or waits for the answer to the letter `answers`.
+
+    The order itself goes along, so that a request that waited need not read it.
+    """
+    nudge_after(uow, node, order_channel(order), {"answers": answers, "order": order_document.to_document(order)})
+
+
+def order_channel(order: Order) -> str:
+    """Where an order's changes are nudged: the subject of its events."""
+    return f"order:{order.order_id}"
 
 
 def nudge_after(uow: UnitOfWork, node: Node, channel: str, payload: Any = None, *, webhooks_wait: bool = False) -> None:

@@ -9,7 +9,7 @@ from bap import buyer, contracts, letters
 from bap.buyer import Step
 from beckn.node import Node
 from beckn.outbox import Outgoing
-from store import customers, events, searches
+from store import buyer_orders, events, searches
 from store.db import UnitOfWork
 from trade.order import Order
 
@@ -24,15 +24,15 @@ async def on_undelivered(node: Node, uow: UnitOfWork, letter: Outgoing, outcome:
     if letter.action == "search":
         await _search_failed(node, uow, letter, sentence)
     else:
-        order = await customers.lock_answered(
+        order = await buyer_orders.lock_answered(
             uow, seller_id=letter.receiver_id, transaction_id=letter.transaction_id, message_id=letter.message_id
         )
         if order is None:
             await _question_failed(node, uow, letter, code, sentence)
         else:
             step = await _decide(node, uow, order, letter, code=code, sentence=sentence, certain=certain)
-            await letters.keep(uow, node, step, before=order, now=node.wall.now())
-    letters.nudge_after(uow, node, letters.answer_channel(letter.message_id))
+            order = await letters.keep(uow, node, step, before=order, now=node.wall.now())
+            letters.announce(uow, node, order, answers=letter.message_id)
 
 
 def _why(letter: Outgoing, outcome: dict[str, Any]) -> tuple[str, str]:

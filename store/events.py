@@ -12,22 +12,25 @@ from typing import Any
 
 from store.db import UnitOfWork
 
+#: A part of statements that write events as `told` (seq, token_id, kind, at): queue them for the app's webhooks.
+QUEUE = """queued AS (
+  INSERT INTO webhook_deliveries (webhook_id, event_seq, next_at)
+  SELECT w.webhook_id, told.seq, told.at FROM told JOIN webhooks w USING (token_id)
+   WHERE w.deleted_at IS NULL AND (w.kinds = '[]'::jsonb OR w.kinds ? told.kind)
+  RETURNING 1
+)"""
+
 #: $1 is the token, or with $6 given the account whose token is told.
-_APPEND = """
+_APPEND = f"""
 WITH told AS (
   INSERT INTO events (token_id, subject, kind, data, at)
   SELECT CASE WHEN $6::text IS NULL THEN $1
               ELSE coalesce((SELECT token_id FROM customer_accounts WHERE account_id = $6), '') END, $2, kind, data, $5
     FROM unnest($3::text[], $4::jsonb[]) WITH ORDINALITY AS given(kind, data, position) ORDER BY position
-  RETURNING seq, token_id, kind
-), queued AS (
-  INSERT INTO webhook_deliveries (webhook_id, event_seq, next_at)
-  SELECT w.webhook_id, told.seq, $5 FROM told JOIN webhooks w USING (token_id)
-   WHERE w.deleted_at IS NULL AND (w.kinds = '[]'::jsonb OR w.kinds ? told.kind)
-  RETURNING 1
-)
+  RETURNING seq, token_id, kind, at
+), {QUEUE}
 SELECT count(*) AS queued FROM queued
-"""
+"""  # noqa: S608 - made of constants
 
 _CLAIM = """
 WITH due AS (
