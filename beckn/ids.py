@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import random
 import time
 
 _last_ms = 0
@@ -19,5 +19,8 @@ def letter_id() -> str:
         _count += 1
         if _count > 0xFFF:
             _last_ms, _count = _last_ms + 1, 0
-    text = f"{_last_ms:012x}7{_count:03x}{(int.from_bytes(os.urandom(8), 'big') & (1 << 62) - 1) | 1 << 63:016x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    chance = random.getrandbits(62)  # told apart, not kept secret
+    return (
+        f"{_last_ms >> 16:08x}-{_last_ms & 0xFFFF:04x}-7{_count:03x}"
+        f"-{0x8000 | chance >> 48:04x}-{chance & 0xFFFF_FFFF_FFFF:012x}"
+    )
