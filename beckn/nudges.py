@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -29,6 +30,9 @@ RETRY_S_MAX = 10.0
 REDIS_S_MAX = 2.0
 #: Connections to Redis: one listens, the others publish.
 CONNECTIONS_MAX = 4
+#: A process without replicas, as most are, asks this often whether it still is alone, seconds: a nudge published to
+#: nobody but ourselves costs a message to Redis and two back.
+ALONE_S = 1.0
 #: How often an idle connection to Redis is proven alive, seconds.
 HEARTBEAT_S = 15.0
 
@@ -42,13 +46,17 @@ class Nudges:
         self._listeners: defaultdict[str, set[asyncio.Queue[Any]]] = defaultdict(set)
         self._redis: Redis | None = None
         self._publishing: set[asyncio.Task[None]] = set()
+        #: No other replica listened lately: until then nothing is published.
+        self._alone_until = 0.0
         #: Why Redis is of no use just now; empty when it works or none is configured.
         self.trouble = "not connected yet" if redis_url else ""
 
     def nudge(self, channel: str, payload: Any = None) -> None:
         """Tell every listener of `channel`, here at once and in other replicas soon. `payload` must be JSON."""
         self._deliver(channel, payload)
-        if self._redis is not None and not self.trouble and len(self._publishing) < WAITING_MAX:
+        if self._redis is None or self.trouble or time.monotonic() < self._alone_until:
+            return
+        if len(self._publishing) < WAITING_MAX:
             task = asyncio.create_task(self._publish(channel, payload))
             self._publishing.add(task)
             task.add_done_callback(self._publishing.discard)
@@ -105,7 +113,9 @@ class Nudges:
         if redis is None:
             return
         try:
-            await redis.publish(self._prefix + channel, orjson.dumps([self._origin, payload]))
+            heard_by = await redis.publish(self._prefix + channel, orjson.dumps([self._origin, payload]))
+            if heard_by <= 1:  # nobody but our own bridge
+                self._alone_until = time.monotonic() + ALONE_S
         except (RedisError, OSError, TimeoutError) as error:
             log.info("nudge_not_published", channel=channel, error=str(error))
 
