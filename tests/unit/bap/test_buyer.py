@@ -212,3 +212,10 @@ def test_the_event_of_a_step_is_named_after_the_state() -> None:
     quote = requote(order, order.contracted_wh, quote_id="q")
     step = buyer.record_quote(order, quoted(quote=quote), now=EVENING_BEFORE)
     assert step is not None and step.events == (("order.quoted", {"total_minor": quote.total_minor}),)
+
+
+def test_an_unfit_second_quote_leaves_the_first_standing() -> None:
+    order = an_order(state=OrderState.QUOTED)
+    assert buyer.record_quote(order, quoted(contracted_wh=hours(9000, 9000)), now=EVENING_BEFORE) is None
+    held = an_order(state=OrderState.INITIALISED)
+    assert buyer.record_hold(held, quoted(contracted_wh=hours(9000, 9000)), now=EVENING_BEFORE) is None
