@@ -102,8 +102,7 @@ class RegistryDirectory:
         self, *, client: RegistryClient, store: DirectoryStore, wall: Clock, domain: str = "", poll_s: float = POLL_S
     ) -> None:
         self._client, self._store, self._wall, self._poll_s = client, store, wall, poll_s
-        self._domain = domain
-        self._records = RecordIndex(domain)
+        self._records, self._domain = RecordIndex(domain), domain
         #: Every known record is good until then, as far as the feed goes; a looked-up key has an instant of its own.
         self._good_until = _NEVER
         self._looked_up: dict[tuple[str, str], datetime] = {}

@@ -452,6 +452,14 @@ async def test_a_signer_in_a_hurry_is_told_to_slow_down(database_url: str) -> No
         assert status == 200, "one signer's haste is not another's"
 
 
+async def test_forged_letters_do_not_use_up_the_rate_of_whom_they_name(shared_database_url: str) -> None:
+    async with office(shared_database_url, letters_per_s_max=1) as here:
+        body = here.letter()
+        forged = here.headers(body, identity(BAP.subscriber_id, 99))
+        assert {(await here.post(body, forged))[0] for _ in range(20)} == {401}
+        assert (await here.post(here.letter()))[0] == 200
+
+
 async def test_a_letter_that_cannot_be_stored_is_not_acknowledged(here: Office) -> None:
     await here.node.database.close()  # the database is away
     status, answer, _ = await here.post(here.letter())
