@@ -41,7 +41,7 @@ B = TypeVar("B")
 
 _TAGS = ["orders"]
 
-#: States in which there is nothing to show of an order but itself, and the one a confirm has just led to.
+#: States in which there is nothing to show of an order but itself.
 _DRAFTS = frozenset(
     {
         OrderState.SELECTING,
@@ -281,7 +281,7 @@ async def _act(call: Call[Any], action: str, decide: Decide) -> OrderOut:
                     uow, call.node, order, action=action, message=message, message_id=message_id, now=call.now
                 )
         told = await answer.until(_answers(message_id)) if message_id else None
-        return await _after(call, order, told)
+        return await _after(call, order, told, is_new=action == "confirm" and decision is not None)
 
 
 def _answers(message_id: str) -> Callable[[Any], bool]:
@@ -289,11 +289,14 @@ def _answers(message_id: str) -> Callable[[Any], bool]:
     return lambda told: bool(told["answers"] == message_id)
 
 
-async def _after(call: Call[Any], order: Order, told: Any) -> OrderOut:
-    """The order after the wait: as the nudge brought it, or read anew when the wait was in vain."""
+async def _after(call: Call[Any], order: Order, told: Any, *, is_new: bool = False) -> OrderOut:
+    """The order after the wait: as the nudge brought it, or read anew when the wait was in vain.
+
+    A draft, and a contract that `is_new`, has nothing to show but itself.
+    """
     if told is not None:
         order = order_document.from_document(told["order"])
-    if order.state in _DRAFTS and (told is not None or not call.wait):
+    if (is_new or order.state in _DRAFTS) and (told is not None or not call.wait):
         return OrderOut.of(order)
     async with reading(call) as uow:
         return await _shown(uow, order if told is not None else await orders.get(uow, order.order_id) or order)
