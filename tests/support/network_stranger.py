@@ -187,7 +187,7 @@ class Stranger:
             raise NotVerified(f"the key of {parts['keyId']} has {len(key)} bytes")
         signed = _signing_string(parts["created"], parts["expires"], _digest(body))
         Ed25519PublicKey.from_public_bytes(key).verify(base64.b64decode(parts["signature"], validate=True), signed)
-        return key_parts[0]
+        return str(key_parts[0])
 
     async def receive(self, request: web.Request) -> web.Response:
         """The door: verify every signature, acknowledge with 202 and a context, then answer if there is an answer."""
