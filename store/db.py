@@ -18,6 +18,9 @@ import orjson
 CONNECT_S_MAX = 5.0
 #: How long a unit of work waits for a free connection of the pool, seconds.
 ACQUIRE_S_MAX = 10.0
+#: One connection in so many is kept from units of work, for single statements: however long shops hold theirs (they
+#: may wait for each other's locks), a letter becomes durable and is acknowledged without waiting for them.
+SINGLES_SHARE = 4
 #: How long any one statement may take, seconds.
 STATEMENT_S_MAX = 30.0
 #: A connection unused for this long is closed, seconds.
@@ -69,6 +72,7 @@ class Database:
         self._url = url
         self._pool_min, self._pool_max = min(pool_min, pool_max), pool_max
         self._pool: Any = None
+        self._units = asyncio.Semaphore(max(1, pool_max - max(1, pool_max // SINGLES_SHARE)))
 
     @classmethod
     async def connect(cls, url: str, *, pool_min: int = 1, pool_max: int = 8) -> Self:
@@ -114,7 +118,7 @@ class Database:
     @asynccontextmanager
     async def unit_of_work(self) -> AsyncIterator[UnitOfWork]:
         """One transaction: commits on a clean exit, rolls back on an exception, then runs what waits for the commit."""
-        async with self.pool.acquire(timeout=ACQUIRE_S_MAX) as connection:
+        async with self._turn(), self.pool.acquire(timeout=ACQUIRE_S_MAX) as connection:
             unit = UnitOfWork(connection)
             transaction = connection.transaction()
             await transaction.start()
@@ -127,6 +131,16 @@ class Database:
                 raise
             await transaction.commit()
         unit.committed()
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """A place among the units of work that may have a connection; raises TimeoutError like the pool does."""
+        async with asyncio.timeout(ACQUIRE_S_MAX):
+            await self._units.acquire()
+        try:
+            yield
+        finally:
+            self._units.release()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
