@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-from rich.console import Console
-from rich.table import Table
 
 from bench import fanout, lookups, receive, trades
 from cli import show
@@ -33,7 +31,11 @@ def _plan() -> Plan:
 def measure(*, quick: bool) -> dict[str, Any]:
     """Run every benchmark; `quick` takes fewer samples, to see that it works."""
     scale = 10 if quick else 1
-    found: dict[str, Any] = {"machine": f"{os.cpu_count()} x {platform.machine()}, Python {platform.python_version()}"}
+    found: dict[str, Any] = {
+        "machine": f"{os.cpu_count()} x {platform.machine()}, Python {platform.python_version()}",
+        # Times are only worth comparing when nothing else kept the machine busy.
+        "load_before": round(os.getloadavg()[0], 2),
+    }
     with show.progress() as tell, Network.start(receive.plan(), report=tell) as network:
         tell("receiving letters", 0, 1)
         found |= uvloop.run(receive.measure(network, letters=4000 // scale, rounds=5))
@@ -84,12 +86,8 @@ def main() -> None:
     started = time.monotonic()
     found = measure(quick=arguments.quick)
     found["seconds"] = round(time.monotonic() - started, 1)
-    table = Table(
-        "what", "measured", "to reach", title=f"On {found['machine']}, {found['seconds']} s", title_justify="left"
-    )
-    for line in rows(found):
-        table.add_row(*line)
-    Console().print(table)
+    title = f"On {found['machine']}; load average before: {found['load_before']}; took {found['seconds']} s"
+    show.table(("what", "measured", "to reach"), rows(found), title=title)
     arguments.out.write_text(json.dumps(found, indent=2) + "\n")
 
 
