@@ -1,6 +1,6 @@
 """A thousand sellers in one process: acknowledges whatever comes, counts it. `python -m bench.sink PORT`.
 
-GET /count answers how many letters came since the last question, and when the last of them did (the clock that all
+GET /count answers how many letters came since the last reset, and when the last of them did (the clock that all
 processes of the machine share, `time.perf_counter_ns`).
 """
 
@@ -27,10 +27,10 @@ class Sink:
         self.count, self.last_ns = self.count + 1, time.perf_counter_ns()
         return web.Response(body=_ACK, content_type="application/json")
 
-    async def report(self, _: web.Request) -> web.Response:
-        """How many came, and when the last one did; begin anew."""
+    async def report(self, request: web.Request) -> web.Response:
+        """How many came, and when the last one did; with `?reset=1` the count begins anew."""
         answer = {"count": self.count, "last_ns": self.last_ns}
-        if "reset" in _.query:
+        if "reset" in request.query:
             self.count = 0
         return web.json_response(answer)
 

@@ -19,7 +19,7 @@ from cli.street.stage import in_parallel, rfc3339, series_json
 from trade.money import Series
 
 _WAIT = "wait=20"
-_SLOTS = 24
+_SLOTS, _WARM_UP = 24, 20
 _ENERGY_WH = 100
 #: Trades under way at once when only their number matters.
 AT_ONCE = 4
@@ -27,18 +27,17 @@ AT_ONCE = 4
 
 async def measure(network: Network, *, searches: int, trades: int, trades_in_all: int) -> dict[str, Any]:
     """Percentiles of searches and trades one by one, then memory of every node after `trades_in_all` trades."""
-    sellers = [node for node in network.of_role("bpp") if node.name.startswith("bpp-")]
+    selling = [node.name for node in network.of_role("bpp")]
     async with open_session() as session:
         nodes = {n.name: Node(session, name=n.name, url=n.url, token=n.admin_token) for n in network}
-        selling = [seller.name for seller in sellers if seller.environment.get("INBOX_WORKERS") != "0"]
         for name in selling:
             await _publish(nodes[name], name)
         app, account = await _open_account(nodes["bap"])
-        for _ in range(20):  # warm up
+        for _ in range(_WARM_UP):
             await _trade(app, account, len(selling))
         search_ms = [await _timed(_search(app, len(selling))) for _ in range(searches)]
         trade_ms = [await _timed(_trade(app, account, len(selling))) for _ in range(trades)]
-        rest = trades_in_all - trades - 20
+        rest = trades_in_all - trades - _WARM_UP
         started = time.perf_counter()
         await in_parallel(lambda _: _trade(app, account, len(selling)), range(rest), at_once=AT_ONCE)
         seconds = time.perf_counter() - started

@@ -47,9 +47,7 @@ WITH kept AS (
 """  # noqa: S608 - made of constants
 
 
-async def insert(
-    uow: UnitOfWork, order: Order, events: Sequence[tuple[str, dict[str, Any]]], *, now: datetime
-) -> bool:
+async def insert(uow: UnitOfWork, order: Order, events: Sequence[tuple[str, dict[str, Any]]], *, now: datetime) -> bool:
     """Keep a new order and its events; True when webhooks have something to carry.
 
     Raises OrderExists when its id or its session is taken.
@@ -61,9 +59,7 @@ async def insert(
     return bool(row["queued"])
 
 
-async def save(
-    uow: UnitOfWork, order: Order, events: Sequence[tuple[str, dict[str, Any]]], *, now: datetime
-) -> bool:
+async def save(uow: UnitOfWork, order: Order, events: Sequence[tuple[str, dict[str, Any]]], *, now: datetime) -> bool:
     """Write an order over its earlier self, and its events; True when webhooks have something to carry.
 
     Raises OrderMissing when there is no such order.
