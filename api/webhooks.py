@@ -229,11 +229,17 @@ class Requeued(BaseModel):
     requeued: int
 
 
+_TAGS = ["webhooks"]
+
+
 def add_routes(desk: Desk) -> None:
     """Give a desk the webhook calls of apps."""
-    tags = ["webhooks"]
+    _add_webhooks(desk)
+    _add_deliveries(desk)
 
-    @desk.route("POST", "/api/webhooks", role="app", body=WebhookIn, answer=NewWebhook, status=201, tags=tags)
+
+def _add_webhooks(desk: Desk) -> None:
+    @desk.route("POST", "/api/webhooks", role="app", body=WebhookIn, answer=NewWebhook, status=201, tags=_TAGS)
     async def create_webhook(call: Call[WebhookIn]) -> NewWebhook:
         """Have this app's events posted to a URL.
 
@@ -258,14 +264,14 @@ def add_routes(desk: Desk) -> None:
         kinds = list(call.body.kinds)
         return NewWebhook(webhook_id=webhook_id, url=call.body.url, kinds=kinds, created_at=call.now, secret=secret)
 
-    @desk.route("GET", "/api/webhooks", role="app", answer=ListOf[WebhookOut], tags=tags)
+    @desk.route("GET", "/api/webhooks", role="app", answer=ListOf[WebhookOut], tags=_TAGS)
     async def list_webhooks(call: Call[None]) -> ListOf[WebhookOut]:
         """List this app's webhooks."""
         async with call.node.database.unit_of_work() as uow:
             rows = await events.webhooks(uow, call.token.token_id)
         return ListOf[WebhookOut](items=[WebhookOut.model_validate(dict(row)) for row in rows], next=None)
 
-    @desk.route("DELETE", "/api/webhooks/{webhook_id}", role="app", status=204, tags=tags)
+    @desk.route("DELETE", "/api/webhooks/{webhook_id}", role="app", status=204, tags=_TAGS)
     async def delete_webhook(call: Call[None]) -> None:
         """Delete a webhook; what still waits for it is given up."""
         webhook_id = call.path["webhook_id"]
@@ -273,13 +279,15 @@ def add_routes(desk: Desk) -> None:
             if not await events.delete_webhook(uow, webhook_id, token_id=call.token.token_id, now=call.now):
                 raise not_found("webhook", webhook_id)
 
+
+def _add_deliveries(desk: Desk) -> None:
     @desk.route(
         "GET",
         "/api/webhooks/{webhook_id}/deliveries",
         role="app",
         query=DeliveryQuery,
         answer=ListOf[Delivery],
-        tags=tags,
+        tags=_TAGS,
     )
     async def list_deliveries(call: Call[None]) -> ListOf[Delivery]:
         """List a webhook's deliveries, newest first; `state=DEAD` lists those that were given up."""
@@ -299,7 +307,7 @@ def add_routes(desk: Desk) -> None:
             next=cursor(rows[-1]["delivery_id"]) if full else None,
         )
 
-    @desk.route("POST", "/api/webhooks/{webhook_id}/resend", role="app", answer=Requeued, status=202, tags=tags)
+    @desk.route("POST", "/api/webhooks/{webhook_id}/resend", role="app", answer=Requeued, status=202, tags=_TAGS)
     async def resend_dead(call: Call[None]) -> Requeued:
         """Try a webhook's dead deliveries again."""
         webhook_id = call.path["webhook_id"]

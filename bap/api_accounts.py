@@ -17,12 +17,17 @@ from store import customers, transfers
 from store.db import UnitOfWork
 from trade import ledger
 
+_TAGS = ["accounts"]
+
 
 def add_routes(desk: Desk) -> None:
     """Give the desk the calls about accounts and money."""
-    tags = ["accounts"]
+    _add_accounts(desk)
+    _add_money(desk)
 
-    @desk.route("POST", "/api/accounts", role="app", body=AccountIn, answer=AccountOut, status=201, tags=tags)
+
+def _add_accounts(desk: Desk) -> None:
+    @desk.route("POST", "/api/accounts", role="app", body=AccountIn, answer=AccountOut, status=201, tags=_TAGS)
     async def create_account(call: Call[AccountIn]) -> AccountOut:
         """Open an account, with an empty wallet, for a consumer of this app."""
         account_id, given = str(uuid.uuid4()), call.body.model_dump()
@@ -30,7 +35,7 @@ def add_routes(desk: Desk) -> None:
             await customers.insert(uow, account_id=account_id, token_id=call.token.token_id, now=call.now, **given)
         return AccountOut(account_id=account_id, created_at=call.now, balance_minor=0, reserved_minor=0, **given)
 
-    @desk.route("GET", "/api/accounts", role=READERS, query=Page, answer=ListOf[AccountOut], tags=tags)
+    @desk.route("GET", "/api/accounts", role=READERS, query=Page, answer=ListOf[AccountOut], tags=_TAGS)
     async def list_accounts(call: Call[None]) -> ListOf[AccountOut]:
         """List this app's accounts, newest first."""
         after = read_cursor(call.query.after, count=2)
@@ -46,12 +51,14 @@ def add_routes(desk: Desk) -> None:
         last = cursor(rows[-1]["created_at"].isoformat(), rows[-1]["account_id"]) if more else None
         return ListOf[AccountOut](items=items, next=last)
 
-    @desk.route("GET", "/api/accounts/{account_id}", role=READERS, answer=AccountOut, tags=tags)
+    @desk.route("GET", "/api/accounts/{account_id}", role=READERS, answer=AccountOut, tags=_TAGS)
     async def get_account(call: Call[None]) -> AccountOut:
         """Show an account, what its wallet holds and what is reserved for orders."""
         async with reading(call) as uow:
             return await _with_money(uow, await _account(uow, call))
 
+
+def _add_money(desk: Desk) -> None:
     @desk.route(
         "POST",
         "/api/accounts/{account_id}/deposits",
@@ -59,7 +66,7 @@ def add_routes(desk: Desk) -> None:
         body=DepositIn,
         answer=AccountOut,
         status=201,
-        tags=tags,
+        tags=_TAGS,
     )
     async def deposit(call: Call[DepositIn]) -> AccountOut:
         """Pay money into a wallet.
@@ -90,7 +97,7 @@ def add_routes(desk: Desk) -> None:
         role=READERS,
         query=Page,
         answer=ListOf[TransferOut],
-        tags=tags,
+        tags=_TAGS,
     )
     async def list_transfers(call: Call[None]) -> ListOf[TransferOut]:
         """List what moved into and out of a wallet, newest first."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
+from api import contracts
+from api.contracts import ContractOut
 from api.paging import Id, Page, Strict
-from api.series import EnergySeriesIn, EnergySeriesOut, InstantOut, PriceSeriesOut
+from api.series import EnergySeriesIn
 from bap.api_models import Email, Phone, RefusalOut, WireId
-from trade.order import Order, OrderState, QuoteLine
+from trade.order import Order, OrderState
 
 #: The kinds of event whose newest is shown with an order, and under which name.
 SHOWN_EVENTS = {
@@ -74,80 +76,11 @@ class SupportIn(Strict):
     email: Email | None = None
 
 
-class LineOut(BaseModel):
-    """One line of a quote or settlement; what the buyer pays is positive."""
-
-    kind: str
-    title: str
-    amount_minor: int
-    energy_wh: int | None
-    price_micro_per_kwh: int | None
-
-    @classmethod
-    def of(cls, line: QuoteLine) -> LineOut:
-        """From the rules' line."""
-        return cls.model_construct(
-            kind=line.kind.value,
-            title=line.title,
-            amount_minor=line.amount_minor,
-            energy_wh=line.energy_wh,
-            price_micro_per_kwh=line.price_micro_per_kwh,
-        )
-
-
-class QuoteOut(BaseModel):
-    """What the seller asks for the order, and until when it stands."""
-
-    quote_id: str
-    lines: list[LineOut]
-    total_minor: int
-    expires_at: InstantOut
-
-
-class SettlementOut(BaseModel):
-    """What was delivered and paid."""
-
-    delivered: EnergySeriesOut
-    lines: list[LineOut]
-    total_minor: int
-    settled_at: InstantOut
-
-
-class TermOut(BaseModel):
-    """Cancelling at least `notice_s_min` before delivery costs `fee_percent` of the energy."""
-
-    notice_s_min: int
-    fee_percent: int
-
-
-class RatingOut(BaseModel):
-    """A rating this order was given."""
-
-    category: str
-    value: str
-
-
-class OrderOut(BaseModel):
+class OrderOut(ContractOut):
     """An order as its app sees it."""
 
-    order_id: str
     account_id: str
-    state: OrderState
-    transaction_id: str
     seller_id: str
-    provider_id: str
-    provider_name: str
-    offer_id: str
-    wire_order_id: str
-    source: str
-    contracted: EnergySeriesOut
-    price: PriceSeriesOut
-    wheeling_micro_per_kwh: int
-    currency: str
-    quote: QuoteOut | None
-    settlement: SettlementOut | None
-    cancellation_terms: list[TermOut]
-    cancelled_by: str
     refusal: RefusalOut | None
     #: True while the seller's answer to the last letter is awaited.
     awaiting_answer: bool
@@ -156,72 +89,24 @@ class OrderOut(BaseModel):
     feedback_form: dict[str, Any] | None = None
     dispute: dict[str, Any] | None = Field(default=None, description="Why escrow is still held, if it is disputed")
     last_refusal: dict[str, Any] | None = Field(default=None, description="The last thing the seller declined")
-    ratings: list[RatingOut]
-    created_at: InstantOut
-    updated_at: InstantOut
 
     @classmethod
     def of(cls, order: Order, events: Sequence[tuple[str, dict[str, Any]]] = ()) -> OrderOut:
         """From the rules' order and the newest event of each kind that is shown, oldest first."""
         told = {SHOWN_EVENTS[kind]: data for kind, data in events}
+        refusal = RefusalOut.model_construct(code=order.refusal_code, sentence=order.refusal)
         return cls.model_construct(
-            order_id=order.order_id,
+            **contracts.shown(order),
             account_id=order.account_id,
-            state=order.state,
-            transaction_id=order.transaction_id,
             seller_id=order.counterparty_id,
-            provider_id=order.provider_id,
-            provider_name=order.provider_name,
-            offer_id=order.offer_id,
-            wire_order_id=order.wire_order_id,
-            source=order.source,
-            contracted=EnergySeriesOut.of(order.contracted_wh),
-            price=PriceSeriesOut.of(order.price_micro_per_kwh),
-            wheeling_micro_per_kwh=order.wheeling_micro_per_kwh,
-            currency=order.currency,
-            quote=_quote(order),
-            settlement=_settlement(order),
-            cancellation_terms=[
-                TermOut.model_construct(notice_s_min=term.notice_s_min, fee_percent=term.fee_percent)
-                for term in order.cancellation_terms
-            ],
-            cancelled_by=order.cancelled_by,
-            refusal=RefusalOut.model_construct(code=order.refusal_code, sentence=order.refusal)
-            if order.refusal_code
-            else None,
+            refusal=refusal if order.refusal_code else None,
             awaiting_answer=order.awaiting_until is not None,
-            ratings=[RatingOut.model_construct(category=category, value=value) for category, value in order.ratings],
-            created_at=order.created_at,
-            updated_at=order.updated_at,
             tracking=told.get("tracking"),
             support=told.get("support"),
             feedback_form=told.get("feedback_form"),
             dispute=None if order.settlement else told.get("dispute"),
             last_refusal=told.get("last_refusal"),
         )
-
-
-def _quote(order: Order) -> QuoteOut | None:
-    if order.quote is None:
-        return None
-    return QuoteOut.model_construct(
-        quote_id=order.quote.quote_id,
-        lines=[LineOut.of(line) for line in order.quote.lines],
-        total_minor=order.quote.total_minor,
-        expires_at=order.quote.expires_at,
-    )
-
-
-def _settlement(order: Order) -> SettlementOut | None:
-    result = order.settlement
-    if result is None:
-        return None
-    return SettlementOut.model_construct(
-        delivered=EnergySeriesOut.of(result.delivered_wh),
-        lines=[LineOut.of(line) for line in result.lines],
-        total_minor=result.total_minor,
-        settled_at=result.settled_at,
-    )
 
 
 class OrderQuery(Page):
