@@ -94,14 +94,5 @@ class PriceSeriesOut(BaseModel):
 
 
 def energy_json(series: Series) -> dict[str, Any]:
-    """An energy series as plain JSON, for events and stored documents."""
+    """An energy series as the JSON APIs read and write it."""
     return {"start": rfc3339(series.start), "slot_s": series.slot_s, "energy_wh": list(series.values)}
-
-
-def price_json(series: Series) -> dict[str, Any]:
-    """A price series as plain JSON, for events and stored documents."""
-    return {
-        "start": rfc3339(series.start),
-        "slot_s": series.slot_s,
-        "price_micro_per_kwh": list(series.values),
-    }

@@ -7,7 +7,6 @@ written: the location object, version 1.1.0, times in UTC with milliseconds and 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,18 +14,13 @@ from typing import Any
 import orjson
 
 from beckn import actions, errors
-from schemas import validate
+from schemas import validate, values
 
 #: The body of an acknowledgement, the same for every letter.
 ACK = b'{"message":{"ack":{"status":"ACK"}}}'
 
 #: Longest id of any kind that is accepted from a stranger.
 ID_CHARS_MAX = 255
-
-_DURATION = re.compile(
-    r"P(?:(\d{1,6})W)?(?:(\d{1,6})D)?(?:T(?:(\d{1,6})H)?(?:(\d{1,6})M)?(?:(\d{1,9})(?:\.\d{1,9})?S)?)?"
-)
-_DURATION_UNITS_S = (604_800, 86_400, 3600, 60, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +63,13 @@ class Context:
 
     @property
     def expires_at(self) -> datetime | None:
-        """When the letter is no longer worth acting on; None when it says no ttl."""
-        return None if self.ttl_s is None else self.timestamp + timedelta(seconds=self.ttl_s)
+        """When the letter is no longer worth acting on; None when it says no ttl.
+
+        A ttl may name more seconds than the calendar has; beyond ten years it makes no difference.
+        """
+        if self.ttl_s is None:
+            return None
+        return self.timestamp + timedelta(seconds=min(self.ttl_s, values.DURATION_S_MAX))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,26 +109,6 @@ def format_instant(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def format_duration(seconds: int) -> str:
-    """ISO 8601 duration of whole seconds, in the largest single unit that divides it (PT30S, PT1H)."""
-    if seconds % 3600 == 0 and seconds:
-        return f"PT{seconds // 3600}H"
-    if seconds % 60 == 0 and seconds:
-        return f"PT{seconds // 60}M"
-    return f"PT{seconds}S"
-
-
-def parse_duration(text: str) -> int | None:
-    """Whole seconds of an ISO 8601 duration of weeks, days, hours, minutes, seconds; None when it is not one.
-
-    Years and months have no fixed length and are not understood.
-    """
-    match = _DURATION.fullmatch(text)
-    if match is None or text in {"P", "PT"} or text.endswith("T"):
-        return None
-    return sum(int(n) * unit for n, unit in zip(match.groups(), _DURATION_UNITS_S, strict=True) if n)
-
-
 def parse_instant(text: str) -> datetime | None:
     """An RFC 3339 instant with a zone, in UTC; None when it is not one."""
     try:
@@ -149,7 +128,7 @@ def context_from_wire(document: Any) -> Context:
             "context.timestamp must be RFC 3339 with a zone, such as 2026-01-15T10:00:00.000Z", path="context.timestamp"
         )
     ttl = _string(document, "ttl")
-    ttl_s = parse_duration(ttl) if ttl else None
+    ttl_s = values.parse_duration(ttl) if ttl else None
     if ttl and ttl_s is None:
         raise errors.InvalidContext("context.ttl must be an ISO 8601 duration such as PT30S", path="context.ttl")
     location = document.get("location")
@@ -220,7 +199,7 @@ def request_context(
     context["transaction_id"] = transaction_id
     context["message_id"] = message_id
     context["timestamp"] = format_instant(now)
-    context["ttl"] = format_duration(actions.ACTIONS[action].ttl_s)
+    context["ttl"] = values.duration_to_wire(actions.ACTIONS[action].ttl_s)
     return context
 
 

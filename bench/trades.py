@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from api.series import energy_json, rfc3339
 from bench.calls import Node, open_session
 from bench.processes import rss_mb
 from cli.network import Network
-from cli.street.stage import in_parallel, rfc3339, series_json
+from cli.street.stage import in_parallel
 from trade.money import Series
 
 _WAIT = "wait=20"
@@ -67,7 +68,7 @@ def _tomorrow() -> datetime:
 
 
 def _series(wh: int) -> dict[str, Any]:
-    return series_json(Series(_tomorrow(), 3600, (wh,) * _SLOTS))
+    return energy_json(Series(_tomorrow(), 3600, (wh,) * _SLOTS))
 
 
 async def _publish(seller: Node, name: str) -> None:

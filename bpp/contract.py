@@ -112,7 +112,7 @@ def cancel(order: Order, offer: Offer, *, reason_id: str, at: Moment, quote_id: 
             f"Order {order.wire_order_id!r} is {order.state} and can no longer be cancelled.",
         )
     try:
-        fee = pricing.cancellation_fee(_without_leading_zeros(order), now_trading=at.trading)
+        fee = pricing.cancellation_fee(order, now_trading=at.trading)
     except pricing.UnableToCancel as refusal:
         raise UnableToCancel(
             refusals.CANCELLATION_IMPOSSIBLE,
@@ -330,18 +330,6 @@ def _fee_quote(order: Order, fee: QuoteLine | None, *, quote_id: str) -> Quote |
     if order.quote is None:
         return None
     return replace(order.quote, quote_id=quote_id, lines=(fee,) if fee else ())
-
-
-def _without_leading_zeros(order: Order) -> Order:
-    """The order as beginning at its first slot with energy: notice counts from there."""
-    own = order.contracted_wh
-    skipped = int((serving.first_energy(own) - own.start).total_seconds()) // own.slot_s
-    begin = serving.first_energy(own)
-    return replace(
-        order,
-        contracted_wh=Series(begin, own.slot_s, own.values[skipped:]),
-        price_micro_per_kwh=Series(begin, own.slot_s, order.price_micro_per_kwh.values[skipped:]),
-    )
 
 
 def _slots(series: Series) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from bpp import serving
 from store.readings import Reading
 
 EXPORT, IMPORT = "EXPORT", "IMPORT"
@@ -124,7 +125,9 @@ def _reading(line: Line, *, flow: str, slot_s: int, now_trading: datetime) -> tu
         raise ValueError(f"flow {line.flow[:20]!r} is unknown; say EXPORT or IMPORT, or leave it out")
     reading = Reading(_instant(line.starts_at), slot_s, _energy(line.energy_wh))
     if reading.ends_at > now_trading:
-        raise ValueError(f"the slot ends at {_shown(reading.ends_at)}, which is still to come; send it when it is over")
+        raise ValueError(
+            f"the slot ends at {serving.instant(reading.ends_at)}, which is still to come; send it when it is over"
+        )
     if reading.starts_at < now_trading - AGE_MAX:
         raise ValueError(f"the slot is more than {AGE_MAX.days} days old; it can no longer be settled")
     return reading, its_flow
@@ -148,7 +151,3 @@ def _energy(text: str) -> int:
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 12) or int(digits) > SLOT_WH_MAX:
         raise ValueError(f"energy_wh {text[:40]!r} is refused; send a whole number of Wh from 0 to {SLOT_WH_MAX}")
     return int(digits)
-
-
-def _shown(instant: datetime) -> str:
-    return instant.isoformat(timespec="seconds").replace("+00:00", "Z")

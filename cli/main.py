@@ -37,7 +37,7 @@ NodeName = Annotated[str, typer.Option("--node", help="A node of the network tha
 def demo(
     days: Annotated[int, typer.Option(min=1, max=365, help="How many days to trade.")] = 1,
     date: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The first day, between 2016-08-02 and 2017-07-31.")
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The first day, between 2016-08-01 and 2017-07-31.")
     ] = None,
     homes: Annotated[int, typer.Option(min=3, max=17, help="How many homes take part.")] = 17,
     seed: Annotated[int, typer.Option(help="What the made-up parts (positions, prices) are drawn from.")] = 1,

@@ -168,12 +168,22 @@ def instant_to_wire(instant: datetime) -> str:
     return instant.isoformat(timespec=precision).replace("+00:00", "Z")
 
 
+def parse_duration(text: str) -> int | None:
+    """Whole seconds of an ISO 8601 duration of weeks, days, hours, minutes, seconds; None when it is not one.
+
+    Years and months have no fixed length and are not understood.
+    """
+    match = _DURATION.fullmatch(text)
+    if match is None or text[-1] in "PT":
+        return None
+    return sum(int(n) * unit for n, unit in zip(match.groups(), _DURATION_UNITS_S, strict=True) if n)
+
+
 def duration_from_wire(text: Any, *, path: str) -> int:
     """Whole seconds of an ISO 8601 duration in weeks to seconds; raises WireRefusal (years, months have no length)."""
-    match = _DURATION.fullmatch(text) if isinstance(text, str) else None
-    if match is None or text[-1] in "PT":
+    seconds = parse_duration(text) if isinstance(text, str) else None
+    if seconds is None:
         raise refuse(path, 'must be an ISO 8601 duration of weeks, days, hours, minutes or seconds, such as "PT15M".')
-    seconds = sum(int(n) * unit for n, unit in zip(match.groups(), _DURATION_UNITS_S, strict=True) if n)
     if seconds > DURATION_S_MAX:
         raise refuse(path, f"is longer than {DURATION_S_MAX // 86_400} days.")
     return seconds

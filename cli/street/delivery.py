@@ -7,9 +7,10 @@ import time
 from datetime import timedelta
 from typing import Any
 
+from api.series import rfc3339
 from cli.street.cast import Member
 from cli.street.evening import PATIENCE_S, tell
-from cli.street.stage import Placed, Stage, TradingDay, in_parallel, rfc3339
+from cli.street.stage import Placed, Stage, TradingDay, in_parallel
 from energy_catalog import fontana
 
 #: When orders are looked at, after the day began.

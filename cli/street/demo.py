@@ -17,6 +17,7 @@ from pathlib import Path
 import uvloop
 from rich.console import Console
 
+from api.series import rfc3339
 from cli import processes, show
 from cli.network import Network, NetworkFailed
 from cli.plan import Plan
@@ -25,7 +26,7 @@ from cli.street import counts, delivery, evening, figures, report
 from cli.street.calls import CallFailed, Node
 from cli.street.cast import HOMES_MAX, SELLERS, Member, cast
 from cli.street.figures import DayFigures, Figures, OrderFigures
-from cli.street.stage import Stage, TradingDay, evening_before, open_stage, rfc3339
+from cli.street.stage import Stage, TradingDay, evening_before, open_stage
 from energy_catalog import fontana
 from energy_catalog.fontana import OutsideTheRecording
 

@@ -12,10 +12,11 @@ from datetime import timedelta
 from typing import Any
 
 from api.client import BuyerApi
+from api.series import energy_json, rfc3339
 from cli.street import cast, forecast, matching
 from cli.street.calls import Node
 from cli.street.cast import Member
-from cli.street.stage import EVENING_BEFORE, Placed, Stage, TradingDay, in_parallel, rfc3339, series_json
+from cli.street.stage import EVENING_BEFORE, Placed, Stage, TradingDay, in_parallel
 from energy_catalog import fontana
 
 #: The smallest order a home takes, Wh.
@@ -71,7 +72,7 @@ async def _publish(stage: Stage, today: TradingDay, member: Member, known_until:
         "provider_id": member.provider_id,
         "source": "SOLAR",
         "currency": fontana.CURRENCY,
-        "energy": series_json(stage.street.series(today.hours, surplus)),
+        "energy": energy_json(stage.street.series(today.hours, surplus)),
         "price": member.tariff.to_json(),
         "wheeling_per_kwh": f"0.{cast.WHEELING_MICRO_PER_KWH:06d}",
         "order_wh_min": ORDER_WH_MIN,
@@ -143,7 +144,7 @@ async def _buy(stage: Stage, today: TradingDay, buyer: Member, deal: matching.De
         "seller_id": ask.seller_id,
         "provider_id": ask.provider_id,
         "offer_id": ask.offer_id,
-        "energy": series_json(stage.street.series(today.hours, deal.energy_wh)),
+        "energy": energy_json(stage.street.series(today.hours, deal.energy_wh)),
     }
     placed = Placed(buyer, provider, deal, await stage.app.post("/api/orders", wanted, wait_s=PATIENCE_S))
     today.orders.append(placed)
@@ -180,7 +181,7 @@ async def _change_minds(stage: Stage, today: TradingDay) -> None:
 
 async def _take_less(stage: Stage, today: TradingDay, placed: Placed) -> None:
     less = tuple(wh * CHANGED_TO_PERCENT // 100 for wh in placed.deal.energy_wh)
-    await tell(stage.app, placed, "update", {"energy": series_json(stage.street.series(today.hours, less))})
+    await tell(stage.app, placed, "update", {"energy": energy_json(stage.street.series(today.hours, less))})
 
 
 async def _cancel(stage: Stage, today: TradingDay, placed: Placed) -> None:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from typing import Any, TypeVar
 
+from api.series import rfc3339
 from cli.street.calls import Node
 from cli.street.cast import Member
 from cli.street.matching import Deal
 from energy_catalog import fontana
 from energy_catalog.fontana import Street
-from trade.money import Series, utc
+from trade.money import utc
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -103,16 +104,6 @@ class Stage:
 def evening_before(day: date) -> datetime:
     """The instant at which a day's offers are made."""
     return utc(datetime.combine(day, time(), fontana.ZONE)) - EVENING_BEFORE
-
-
-def rfc3339(instant: datetime) -> str:
-    """An instant as the JSON APIs read it."""
-    return utc(instant).isoformat().replace("+00:00", "Z")
-
-
-def series_json(series: Series) -> dict[str, Any]:
-    """An energy series as the JSON APIs read it."""
-    return {"start": rfc3339(series.start), "slot_s": series.slot_s, "energy_wh": list(series.values)}
 
 
 async def in_parallel(work: Callable[[T], Awaitable[R]], items: Iterable[T], *, at_once: int = AT_ONCE) -> list[R]:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beckn import actions, envelope, errors
+from schemas import values
 
 FIELDS: dict[str, Any] = {
     "domain": "uei:p2p_trading",
@@ -63,17 +64,22 @@ def test_a_timestamp_without_a_zone_is_refused(text: str) -> None:
     [("PT30S", 30), ("PT1H", 3600), ("P1D", 86400), ("PT1H30M", 5400), ("P1W", 604800), ("P1DT1S", 86401), ("PT0S", 0)],
 )
 def test_durations_are_read(text: str, seconds: int) -> None:
-    assert envelope.parse_duration(text) == seconds
+    assert values.parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "P", "PT", "30", "P1Y", "P1M", "PT-5S", "pt5s", "P1DT", "PT5S\n"])
 def test_what_is_no_duration_of_fixed_length_is_not_read(text: str) -> None:
-    assert envelope.parse_duration(text) is None
+    assert values.parse_duration(text) is None
+
+
+def test_a_ttl_beyond_the_calendar_still_has_an_end() -> None:
+    context = envelope.context_from_wire(FIELDS | LOCATION | {"ttl": "P999999999W"})
+    assert context.expires_at is not None and context.expires_at.year == 2036
 
 
 @given(st.integers(0, 10_000_000))
 def test_a_written_duration_reads_back(seconds: int) -> None:
-    assert envelope.parse_duration(envelope.format_duration(seconds)) == seconds
+    assert values.parse_duration(values.duration_to_wire(seconds)) == seconds
 
 
 @given(st.datetimes(timezones=st.just(UTC)))
