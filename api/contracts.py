@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from api.series import EnergySeriesOut, InstantOut, PriceSeriesOut
-from trade.order import Order, OrderState, QuoteLine
+from trade.order import Order, OrderState
+from trade.quote import QuoteLine
 
 
 class LineOut(BaseModel):

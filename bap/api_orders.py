@@ -35,7 +35,12 @@ from bap.buyer import Step, Wish
 from bap.offer_document import offer_from_document
 from store import buyer_orders, events, order_document, orders, searches
 from store.db import UnitOfWork
-from trade.order import Customer, Order, OrderState, Side
+from trade.order import (
+    Customer,
+    Order,
+    OrderState,
+    Side,
+)
 
 B = TypeVar("B")
 

@@ -23,11 +23,11 @@ from trade.order import (
     Order,
     OrderEvent,
     OrderState,
-    Quote,
     Side,
     advance,
     can_advance,
 )
+from trade.quote import Quote
 
 #: States in which a contract exists or may exist at the seller: money is reserved, letters about it make sense.
 CONTRACTED = frozenset(

@@ -15,15 +15,13 @@ from bap.buyer import CONTRACTED, NotNow, Step, Unfit
 from trade import ledger, pricing, settlement
 from trade.money import Series
 from trade.order import (
-    LineKind,
     Order,
     OrderEvent,
     OrderState,
-    QuoteLine,
-    SettlementResult,
     advance,
     can_advance,
 )
+from trade.quote import LineKind, QuoteLine, SettlementResult
 
 _CHANGEABLE = frozenset({OrderState.ACTIVE, OrderState.DELIVERING})
 

@@ -13,7 +13,12 @@ from bench.load import request
 from energy_catalog.offers import Intent
 from trade import pricing
 from trade.money import Series
-from trade.order import Customer, Order, OrderState, Side
+from trade.order import (
+    Customer,
+    Order,
+    OrderState,
+    Side,
+)
 
 NETWORK = Network("uei:p2p_trading", "IND", "India", "std:080", "Bengaluru")
 

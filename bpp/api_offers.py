@@ -18,8 +18,8 @@ from energy_catalog.offers import Offer, OfferInvalid, Source
 from energy_catalog.tariffs import Flat, TimeOfUse
 from store import offers
 from trade.money import micro_from_price, price_from_micro, utc
-from trade.order import CancellationTerm
 from trade.pricing import TariffInvalid
+from trade.quote import CancellationTerm
 
 #: Bounds of what a prosumer may write into an offer.
 ORDER_WH_MAX = 1_000_000_000_000

@@ -21,7 +21,13 @@ from energy_catalog.offers import Offer
 from trade import ledger, pricing, settlement
 from trade.ledger import Transfer
 from trade.money import Series, kwh_from_wh
-from trade.order import Order, OrderEvent, OrderState, Quote, QuoteLine, advance
+from trade.order import (
+    Order,
+    OrderEvent,
+    OrderState,
+    advance,
+)
+from trade.quote import Quote, QuoteLine
 
 #: Why a buyer may cancel: id -> what it says. Ids are the core specification's habit, three digits.
 CANCELLATION_REASONS = {

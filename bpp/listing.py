@@ -9,8 +9,8 @@ from energy_catalog.offers import Offer, OfferInvalid, OfferState, Provider, Sou
 from energy_catalog.tariffs import Tariff
 from store.offers import SPAN_S_MAX
 from trade.money import Series, cost_minor
-from trade.order import CancellationTerm
 from trade.pricing import TariffInvalid
+from trade.quote import CancellationTerm
 
 #: Most money that all of an offer may cost, minor units: sums of such amounts stay far inside 64 bits.
 COST_MINOR_MAX = 10**14

@@ -20,7 +20,14 @@ from energy_catalog import offers
 from energy_catalog.offers import Offer, Provider
 from trade import pricing
 from trade.money import Money, Series, Slot, amount_from_minor, kwh_from_wh
-from trade.order import Customer, Order, OrderEvent, OrderState, Side, advance
+from trade.order import (
+    Customer,
+    Order,
+    OrderEvent,
+    OrderState,
+    Side,
+    advance,
+)
 
 
 @dataclass(frozen=True, slots=True)

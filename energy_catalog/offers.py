@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from trade.money import Series
-from trade.order import CancellationTerm
 from trade.pricing import TermsInvalid, check_terms
+from trade.quote import CancellationTerm
 
 
 class Source(StrEnum):

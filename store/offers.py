@@ -14,7 +14,7 @@ from typing import Any, TypedDict, cast
 from store import order_document
 from store.db import UnitOfWork
 from trade.money import Series
-from trade.order import CancellationTerm
+from trade.quote import CancellationTerm
 
 #: Longest stretch an offer may cover. Searches rely on it: an offer that began longer ago than this is over.
 SPAN_S_MAX = 31 * 86_400

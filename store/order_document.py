@@ -6,21 +6,14 @@ not have (it was written by an earlier release) takes the default that `Order` g
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
 from trade.money import Series
-from trade.order import (
-    CancellationTerm,
-    Customer,
-    LineKind,
-    Order,
-    OrderState,
-    Quote,
-    QuoteLine,
-    SettlementResult,
-    Side,
-)
+from trade.order import Customer, Dispute, Order, OrderState, Side
+from trade.policy import PLAIN, AllocationRule, PenaltyRule, Policy, Rounding, SettlementRule
+from trade.quote import CancellationTerm, Flow, LineKind, Party, Quote, QuoteLine, SettlementResult
 
 #: Fields that are text on both sides.
 _TEXTS = (
@@ -44,7 +37,13 @@ _TEXTS = (
     "refusal_code",
     "refusal",
     "awaiting_message_id",
+    "buyer_meter_id",
+    "utility_id",
+    "utility_transaction_id",
 )
+#: Series that an order may not have yet.
+_GROWING = ("available_wh", "curtailed_wh", "buyer_alloc_wh", "seller_alloc_wh", "final_wh")
+_ENUMS = {"settlement": SettlementRule, "allocation": AllocationRule, "penalty": PenaltyRule, "rounding": Rounding}
 
 
 def to_document(order: Order) -> dict[str, Any]:
@@ -68,7 +67,16 @@ def to_document(order: Order) -> dict[str, Any]:
         "settlement": _settlement_to_document(order.settlement) if order.settlement else None,
         "awaiting_until": order.awaiting_until.isoformat() if order.awaiting_until else None,
         "ratings": [list(rating) for rating in order.ratings],
+        "policy": policy_to_document(order.policy),
+        "wheeling_seller_micro_per_kwh": order.wheeling_seller_micro_per_kwh,
+        "alloc_round": order.alloc_round,
+        "superseded": [_settlement_to_document(settlement) for settlement in order.superseded],
+        "dispute": _dispute_to_document(order.dispute) if order.dispute else None,
     }
+    for name in _GROWING:
+        series = getattr(order, name)
+        if series is not None:
+            document[name] = series_to_document(series)
     return document
 
 
@@ -90,8 +98,29 @@ def from_document(document: dict[str, Any]) -> Order:
         settlement=_settlement_from_document(settlement) if settlement else None,
         awaiting_until=datetime.fromisoformat(awaiting_until) if awaiting_until else None,
         ratings=tuple((category, value) for category, value in document["ratings"]),
+        policy=policy_from_document(document["policy"]) if "policy" in document else PLAIN,
+        wheeling_seller_micro_per_kwh=document.get("wheeling_seller_micro_per_kwh", 0),
+        alloc_round=document.get("alloc_round", 0),
+        superseded=tuple(_settlement_from_document(entry) for entry in document.get("superseded", ())),
+        dispute=_dispute_from_document(document["dispute"]) if document.get("dispute") else None,
+        **{name: series_from_document(document[name]) for name in _GROWING if name in document},
         **{name: document[name] for name in _TEXTS if name in document},
     )
+
+
+def policy_to_document(policy: Policy) -> dict[str, Any]:
+    """A policy as JSON values: every field by its own name, unless it has its default."""
+    said = {field.name: getattr(policy, field.name) for field in fields(policy)}
+    defaults = {field.name: field.default for field in fields(policy)}
+    return {name: value for name, value in said.items() if value != defaults[name]}
+
+
+def policy_from_document(document: dict[str, Any]) -> Policy:
+    """The policy that `policy_to_document` wrote; a field that a document does not have takes its default."""
+    known = {field.name for field in fields(Policy)}
+    said: dict[str, Any] = {name: value for name, value in document.items() if name in known}
+    said |= {name: kind(said[name]) for name, kind in _ENUMS.items() if name in said}
+    return Policy(**said)
 
 
 def series_to_document(series: Series) -> dict[str, Any]:
@@ -139,6 +168,10 @@ def _settlement_to_document(settlement: SettlementResult) -> dict[str, Any]:
         "delivered_wh": series_to_document(settlement.delivered_wh),
         "lines": _lines_to_document(settlement.lines),
         "settled_at": settlement.settled_at.isoformat(),
+        "flows": [
+            [flow.kind.value, flow.payer.value, flow.payee.value, flow.amount_minor] for flow in settlement.flows
+        ],
+        "version": settlement.version,
     }
 
 
@@ -147,6 +180,38 @@ def _settlement_from_document(document: dict[str, Any]) -> SettlementResult:
         delivered_wh=series_from_document(document["delivered_wh"]),
         lines=_lines_from_document(document["lines"]),
         settled_at=datetime.fromisoformat(document["settled_at"]),
+        flows=tuple(
+            Flow(LineKind(kind), Party(payer), Party(payee), amount)
+            for kind, payer, payee, amount in document.get("flows", ())
+        ),
+        version=document.get("version", 1),
+    )
+
+
+def _dispute_to_document(dispute: Dispute) -> dict[str, Any]:
+    return {
+        "dispute_id": dispute.dispute_id,
+        "opened_by": dispute.opened_by.value,
+        "reason": dispute.reason,
+        "opened_at": dispute.opened_at.isoformat(),
+        "until": dispute.until.isoformat(),
+        "buyer_total_minor": dispute.buyer_total_minor,
+        "seller_total_minor": dispute.seller_total_minor,
+        "resolution": dispute.resolution,
+        "resolved_at": dispute.resolved_at.isoformat() if dispute.resolved_at else None,
+    }
+
+
+def _dispute_from_document(document: dict[str, Any]) -> Dispute:
+    resolved_at = document["resolved_at"]
+    return Dispute(
+        **{
+            **document,
+            "opened_by": Side(document["opened_by"]),
+            "opened_at": datetime.fromisoformat(document["opened_at"]),
+            "until": datetime.fromisoformat(document["until"]),
+            "resolved_at": datetime.fromisoformat(resolved_at) if resolved_at else None,
+        }
     )
 
 

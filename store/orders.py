@@ -13,7 +13,13 @@ from typing import Any, cast
 
 from store import order_document
 from store.db import UnitOfWork
-from trade.order import TRANSITIONS, Order, OrderEvent, OrderState, Side
+from trade.order import (
+    TRANSITIONS,
+    Order,
+    OrderEvent,
+    OrderState,
+    Side,
+)
 
 #: States in which an unexpired quote can run out, and those in which a letter can be waited for: asked of the table.
 _QUOTED = sorted({state for state, event in TRANSITIONS if event is OrderEvent.QUOTE_EXPIRED})

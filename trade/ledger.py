@@ -24,7 +24,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from trade.order import LineKind, Order, QuoteLine, SettlementResult, Side
+from trade.order import Order, Side
+from trade.quote import LineKind, QuoteLine, SettlementResult
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from trade.money import Series
+from trade.policy import PLAIN, Policy
+from trade.quote import CancellationTerm, Quote, SettlementResult
 
 
 class Side(StrEnum):
@@ -22,27 +24,22 @@ class Side(StrEnum):
     SELLER = "SELLER"
 
 
-class LineKind(StrEnum):
-    """What a line of a quote or a settlement is for."""
-
-    ENERGY = "ENERGY"
-    WHEELING = "WHEELING"
-    CANCELLATION_FEE = "CANCELLATION_FEE"
-
-
 class OrderState(StrEnum):
     """Where an order is in its life. Seller's copies begin at INITIALISED, buyer's at SELECTING."""
 
     SELECTING = "SELECTING"  # buyer: select sent, no quote yet
     QUOTED = "QUOTED"  # buyer: on_select brought a quote
     INITIALISING = "INITIALISING"  # buyer: init sent
+    CLEARING = "CLEARING"  # seller: energy held, its utility asked for grid charges and limit
     INITIALISED = "INITIALISED"  # both: the seller holds the energy until the quote expires
     CONFIRMING = "CONFIRMING"  # buyer: confirm sent, money reserved
     UNANSWERED = "UNANSWERED"  # buyer: confirm unanswered; outcome unknown, chased with status
+    COMMITTING = "COMMITTING"  # seller: confirm received, its utility asked to log the trade
     ACTIVE = "ACTIVE"  # both: contracted
     DELIVERING = "DELIVERING"  # both: the first contracted slot has begun
     CANCELLING = "CANCELLING"  # buyer: cancel sent
-    COMPLETED = "COMPLETED"  # both: metered and settled
+    DISPUTED = "DISPUTED"  # both: the sides' figures differ, or a person objects; the money waits
+    COMPLETED = "COMPLETED"  # both: metered and settled; a correction settles it again
     CANCELLED = "CANCELLED"
     EXPIRED = "EXPIRED"  # the quote ran out before confirm
     REFUSED = "REFUSED"  # buyer: the seller refused select, init or confirm
@@ -56,6 +53,7 @@ class OrderEvent(StrEnum):
     INIT_SENT = "INIT_SENT"
     HELD = "HELD"  # seller held the energy / buyer received on_init
     CONFIRM_SENT = "CONFIRM_SENT"
+    CONFIRM_RECEIVED = "CONFIRM_RECEIVED"
     NO_ANSWER = "NO_ANSWER"
     CONFIRMED = "CONFIRMED"
     DELIVERY_STARTED = "DELIVERY_STARTED"
@@ -65,43 +63,13 @@ class OrderEvent(StrEnum):
     CANCEL_REFUSED = "CANCEL_REFUSED"
     CANCELLED = "CANCELLED"
     SETTLED = "SETTLED"
+    RESETTLED = "RESETTLED"
+    DISPUTED = "DISPUTED"
+    RESOLVED = "RESOLVED"
+    UTILITY_ASKED = "UTILITY_ASKED"
+    UTILITY_REFUSED = "UTILITY_REFUSED"
     QUOTE_EXPIRED = "QUOTE_EXPIRED"
     SELLER_REFUSED = "SELLER_REFUSED"
-
-
-@dataclass(frozen=True, slots=True)
-class QuoteLine:
-    """One line of a quote or settlement; a fee that the buyer pays is positive."""
-
-    kind: LineKind
-    title: str
-    amount_minor: int
-    energy_wh: int | None = None
-    price_micro_per_kwh: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Quote:
-    """What an order will cost the buyer, and until when the offer stands (wall clock)."""
-
-    quote_id: str
-    currency: str
-    lines: tuple[QuoteLine, ...]
-    expires_at: datetime
-    ttl_s: int
-
-    @property
-    def total_minor(self) -> int:
-        """Sum of the lines: what the buyer pays."""
-        return sum(line.amount_minor for line in self.lines)
-
-
-@dataclass(frozen=True, slots=True)
-class CancellationTerm:
-    """Cancelling at least `notice_s_min` before delivery (trading clock) costs `fee_percent` of the energy lines."""
-
-    notice_s_min: int
-    fee_percent: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,17 +82,19 @@ class Customer:
 
 
 @dataclass(frozen=True, slots=True)
-class SettlementResult:
-    """What was settled: energy per slot, the lines at settled energy, when (trading clock)."""
+class Dispute:
+    """Why the sides do not agree, and how it ended. Totals are what each side says the buyer owes."""
 
-    delivered_wh: Series
-    lines: tuple[QuoteLine, ...]
-    settled_at: datetime
-
-    @property
-    def total_minor(self) -> int:
-        """What the buyer pays in the end."""
-        return sum(line.amount_minor for line in self.lines)
+    dispute_id: str
+    opened_by: Side
+    reason: str
+    opened_at: datetime
+    #: When the lesser figure holds if nobody decides (trading clock).
+    until: datetime
+    buyer_total_minor: int | None = None
+    seller_total_minor: int | None = None
+    resolution: str = ""
+    resolved_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +141,30 @@ class Order:
     awaiting_message_id: str = ""
     awaiting_until: datetime | None = None
     ratings: tuple[tuple[str, str], ...] = field(default=())
+    #: The rules it is settled by, whole, as they were when it was made.
+    policy: Policy = PLAIN
+    wheeling_seller_micro_per_kwh: int = 0
+    buyer_meter_id: str = ""
+    #: The contract's series grows with its life: free at init, taken back by curtailment, and what each side's meter
+    #: was allocated, in the energy injected by the seller; `settlement.delivered_wh` is what both agree on.
+    available_wh: Series | None = None
+    curtailed_wh: Series | None = None
+    buyer_alloc_wh: Series | None = None
+    seller_alloc_wh: Series | None = None
+    #: The last round of allocations that is complete, and what the earlier rounds settled.
+    alloc_round: int = 0
+    final_wh: Series | None = None
+    #: Settlements that a correction replaced, oldest first.
+    superseded: tuple[SettlementResult, ...] = ()
+    dispute: Dispute | None = None
+    #: The seller's own session with its utility about this order; empty without one.
+    utility_id: str = ""
+    utility_transaction_id: str = ""
+
+    @property
+    def dispute_until(self) -> datetime | None:
+        """When an open dispute ends by itself (trading clock)."""
+        return self.dispute.until if self.dispute else None
 
     @property
     def quote_expires_at(self) -> datetime | None:
@@ -221,6 +215,16 @@ TRANSITIONS: dict[tuple[OrderState, OrderEvent], OrderState] = {
     (_S.INITIALISED, _E.CONFIRM_SENT): _S.CONFIRMING,
     (_S.INITIALISED, _E.CONFIRMED): _S.ACTIVE,
     (_S.INITIALISED, _E.QUOTE_EXPIRED): _S.EXPIRED,
+    # A seller that asks its utility first: at init for charges and limit, at confirm to log the trade.
+    (_S.INITIALISED, _E.UTILITY_ASKED): _S.CLEARING,
+    (_S.CLEARING, _E.HELD): _S.INITIALISED,
+    (_S.CLEARING, _E.UTILITY_REFUSED): _S.EXPIRED,
+    (_S.CLEARING, _E.NO_ANSWER): _S.EXPIRED,
+    (_S.CLEARING, _E.QUOTE_EXPIRED): _S.EXPIRED,
+    (_S.INITIALISED, _E.CONFIRM_RECEIVED): _S.COMMITTING,
+    (_S.COMMITTING, _E.CONFIRMED): _S.ACTIVE,
+    (_S.COMMITTING, _E.UTILITY_REFUSED): _S.EXPIRED,
+    (_S.COMMITTING, _E.NO_ANSWER): _S.COMMITTING,
     # Confirm is out and money reserved: silence is not a no. Only a definite answer ends the chase.
     (_S.CONFIRMING, _E.CONFIRMED): _S.ACTIVE,
     (_S.CONFIRMING, _E.SELLER_REFUSED): _S.REFUSED,
@@ -248,30 +252,34 @@ TRANSITIONS: dict[tuple[OrderState, OrderEvent], OrderState] = {
     (_S.CANCELLING, _E.CURTAILED): _S.CANCELLING,
     (_S.CANCELLING, _E.DELIVERY_STARTED): _S.CANCELLING,
     (_S.CANCELLING, _E.SETTLED): _S.COMPLETED,
+    # Settled is not the end: a corrected reading settles again, and whoever objects within the time may say so.
+    (_S.COMPLETED, _E.RESETTLED): _S.COMPLETED,
+    (_S.ACTIVE, _E.DISPUTED): _S.DISPUTED,
+    (_S.DELIVERING, _E.DISPUTED): _S.DISPUTED,
+    (_S.CANCELLING, _E.DISPUTED): _S.DISPUTED,
+    (_S.COMPLETED, _E.DISPUTED): _S.DISPUTED,
+    (_S.CANCELLED, _E.DISPUTED): _S.DISPUTED,
+    (_S.DISPUTED, _E.RESOLVED): _S.COMPLETED,
+    (_S.DISPUTED, _E.CANCELLED): _S.CANCELLED,
 }
 
 #: Where each side's copy begins.
 START_STATES: dict[Side, OrderState] = {Side.BUYER: _S.SELECTING, Side.SELLER: _S.INITIALISED}
 
-#: What can happen to each side's copy: a seller's knows neither the drafts nor the waiting of the buyer.
+_BUYERS_ALONE = {_E.SELECT_SENT, _E.QUOTE_RECEIVED, _E.INIT_SENT, _E.CONFIRM_SENT, _E.CANCEL_SENT, _E.CANCEL_REFUSED}
+_SELLERS_ALONE = {_E.UTILITY_ASKED, _E.UTILITY_REFUSED, _E.CONFIRM_RECEIVED}
+
+#: What can happen to each side's copy: a seller's knows not the drafts of the buyer, a buyer's not the utility.
 EVENTS: dict[Side, frozenset[OrderEvent]] = {
-    Side.BUYER: frozenset(OrderEvent),
-    Side.SELLER: frozenset(
-        {
-            _E.HELD,
-            _E.CONFIRMED,
-            _E.DELIVERY_STARTED,
-            _E.UPDATED,
-            _E.CURTAILED,
-            _E.CANCELLED,
-            _E.SETTLED,
-            _E.QUOTE_EXPIRED,
-        }
-    ),
+    Side.BUYER: frozenset(OrderEvent) - _SELLERS_ALONE,
+    Side.SELLER: frozenset(OrderEvent) - _BUYERS_ALONE - {_E.SELLER_REFUSED},
 }
 
 #: States in which nothing can happen any more.
-TERMINAL_STATES = frozenset({_S.COMPLETED, _S.CANCELLED, _S.EXPIRED, _S.REFUSED})
+TERMINAL_STATES = frozenset({_S.EXPIRED, _S.REFUSED})
+
+#: States in which nothing needs to happen any more, though a correction or an objection still may.
+RESTING_STATES = frozenset({_S.COMPLETED, _S.CANCELLED})
 
 #: What every live state waits for at the longest: the name of an instant of the order. `quote_expires_at` and
 #: `awaiting_until` are wall clock, `delivery_start` and `delivery_end` trading clock.
@@ -285,6 +293,9 @@ DEADLINES: dict[OrderState, str] = {
     _S.ACTIVE: "delivery_start",
     _S.DELIVERING: "delivery_end",
     _S.CANCELLING: "awaiting_until",
+    _S.CLEARING: "awaiting_until",
+    _S.COMMITTING: "awaiting_until",
+    _S.DISPUTED: "dispute_until",
 }
 
 #: What happens when such an instant has passed (settling waits for the readings, too).
@@ -293,6 +304,7 @@ DEADLINE_EVENTS: dict[str, OrderEvent] = {
     "awaiting_until": _E.NO_ANSWER,
     "delivery_start": _E.DELIVERY_STARTED,
     "delivery_end": _E.SETTLED,
+    "dispute_until": _E.RESOLVED,
 }
 
 
@@ -325,13 +337,14 @@ def check_life(
     starts: Mapping[Side, OrderState],
     events: Mapping[Side, frozenset[OrderEvent]],
     terminals: frozenset[OrderState],
+    resting: frozenset[OrderState],
     deadlines: Mapping[OrderState, str],
 ) -> None:
     """Refuse a table in which an order could get lost; raises LifeBroken with every fault found.
 
     One start a side; every state and every event is used; no step leaves a terminal state; every live state has a
-    deadline whose event the table knows; and from every state some terminal state can be reached, on each side with
-    that side's own events.
+    deadline whose event the table knows; and from every state some terminal or resting state can be reached, on each
+    side with that side's own events.
     """
     faults = [f"{side} has no start" for side in Side if side not in starts]
     faults += [f"{source} is terminal but takes {event}" for source, event in transitions if source in terminals]
@@ -344,10 +357,10 @@ def check_life(
         faults += [
             f"a {side} order cannot end from {state}"
             for state in sorted(reached)
-            if not _reachable(state, events[side], transitions) & terminals
+            if not _reachable(state, events[side], transitions) & (terminals | resting)
         ]
     faults += [f"{state} cannot be reached" for state in OrderState if state not in seen]
-    for state in sorted(set(OrderState) - terminals):
+    for state in sorted(set(OrderState) - terminals - resting):
         event = DEADLINE_EVENTS.get(deadlines.get(state, ""))
         if event is None:
             faults.append(f"{state} has no deadline")
@@ -357,7 +370,14 @@ def check_life(
         raise LifeBroken(faults)
 
 
-check_life(TRANSITIONS, starts=START_STATES, events=EVENTS, terminals=TERMINAL_STATES, deadlines=DEADLINES)
+check_life(
+    TRANSITIONS,
+    starts=START_STATES,
+    events=EVENTS,
+    terminals=TERMINAL_STATES,
+    resting=RESTING_STATES,
+    deadlines=DEADLINES,
+)
 
 
 def can_advance(order: Order, event: OrderEvent) -> bool:

@@ -12,7 +12,13 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from trade.money import Series, divide_half_away, minor_from_nano
-from trade.order import CancellationTerm, LineKind, Order, Quote, QuoteLine
+from trade.order import Order
+from trade.quote import (
+    CancellationTerm,
+    LineKind,
+    Quote,
+    QuoteLine,
+)
 
 #: What each line is called in a quote: the words the energy network's Layer 2 allows. Grid charges and fees share one.
 TITLES = {

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from trade.money import Series
-from trade.order import Order, SettlementResult
+from trade.order import Order
 from trade.pricing import order_lines
+from trade.quote import SettlementResult
 
 
 def allocate(metered_wh: int, contracted: Mapping[str, int]) -> dict[str, int]:

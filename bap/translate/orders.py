@@ -11,7 +11,13 @@ from bap.translate.views import OrderView, QuoteView, SettlementView
 from schemas import tags, values
 from trade import pricing
 from trade.money import Series, currency_exponent, divide_half_away, minor_from_nano
-from trade.order import CancellationTerm, LineKind, Order, Quote, QuoteLine
+from trade.order import Order
+from trade.quote import (
+    CancellationTerm,
+    LineKind,
+    Quote,
+    QuoteLine,
+)
 
 #: The error code for a quote that cannot be taken as it stands (BECKN-005).
 QUOTE_UNAVAILABLE = "40003"

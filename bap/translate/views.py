@@ -8,7 +8,12 @@ from datetime import datetime
 from energy_catalog.offers import OfferView
 from schemas.values import WireRefusal
 from trade.money import Series
-from trade.order import CancellationTerm, LineKind, Quote, QuoteLine
+from trade.quote import (
+    CancellationTerm,
+    LineKind,
+    Quote,
+    QuoteLine,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from energy_catalog.offers import Offer, Provider
 from schemas import tags, values
 from trade import pricing
 from trade.money import Series, currency_exponent
-from trade.order import CancellationTerm, LineKind, Order, OrderState, QuoteLine
+from trade.order import Order, OrderState
+from trade.quote import CancellationTerm, LineKind, QuoteLine
 
 #: What people read beside each line of a quote.
 _LINE_NAMES = {

@@ -15,7 +15,8 @@ from schemas import validate
 from tests.support import spec_oracles, wire_cases
 from tests.support.trade_cases import an_order
 from trade.money import Money, Series
-from trade.order import CancellationTerm, Customer, LineKind
+from trade.order import Customer
+from trade.quote import CancellationTerm, LineKind
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 WINDOW = (datetime(2024, 10, 4, 4, 30, tzinfo=UTC), datetime(2024, 10, 4, 12, 30, tzinfo=UTC))

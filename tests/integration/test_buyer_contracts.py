@@ -13,7 +13,8 @@ import pytest
 from bap import jobs
 from tests.support.buyer_rig import OPERATOR, BuyerRig, buyer_rig
 from tests.support.trade_cases import SLOT_START, hours
-from trade.order import LineKind, OrderState, QuoteLine
+from trade.order import OrderState
+from trade.quote import LineKind, QuoteLine
 
 QUOTED_MINOR = 68
 

@@ -17,15 +17,17 @@ from store.db import Database
 from store.readings import Reading
 from tests.support.trade_cases import EVENING_BEFORE, SLOT_START, TERMS, an_order, energies, hours
 from trade.order import (
-    CancellationTerm,
     Customer,
-    LineKind,
     Order,
     OrderState,
+    Side,
+)
+from trade.quote import (
+    CancellationTerm,
+    LineKind,
     Quote,
     QuoteLine,
     SettlementResult,
-    Side,
 )
 
 

@@ -37,7 +37,12 @@ from store.messages import InboxRows, OutboxRows
 from tests.support.post_office import BAP, BPP, NETWORK, OTHER_BAP, AdjustableClock, HandFilledDirectory, record
 from tests.support.trade_cases import EVENING_BEFORE, an_offer
 from trade.money import Series
-from trade.order import Customer, Order, OrderState, Side
+from trade.order import (
+    Customer,
+    Order,
+    OrderState,
+    Side,
+)
 
 ADMIN_TOKEN = "operator-token-of-tests"
 BAP_URL = "http://127.0.0.1:9/beckn"

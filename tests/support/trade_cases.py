@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from energy_catalog.offers import Offer, Source
 from trade import pricing
 from trade.money import Series
-from trade.order import CancellationTerm, Order, OrderState, Side
+from trade.order import Order, OrderState, Side
+from trade.quote import CancellationTerm
 
 #: The first slot of every case, and a moment the evening before.
 SLOT_START = datetime(2016, 8, 2, 15, tzinfo=UTC)

@@ -18,7 +18,13 @@ from schemas import values
 from tests.support.trade_cases import EVENING_BEFORE
 from trade import pricing, settlement
 from trade.money import Series
-from trade.order import CancellationTerm, Customer, LineKind, Order, OrderState, QuoteLine, Side
+from trade.order import (
+    Customer,
+    Order,
+    OrderState,
+    Side,
+)
+from trade.quote import CancellationTerm, LineKind, QuoteLine
 
 NETWORK = envelope.Network(
     domain="uei:p2p_trading", country_code="IND", country_name="India", city_code="std:080", city_name="Bengaluru"

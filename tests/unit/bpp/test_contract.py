@@ -17,7 +17,8 @@ from energy_catalog.offers import OfferState
 from tests.support.seller_cases import confirmed, demand, ids, moment
 from tests.support.trade_cases import EVENING_BEFORE, HOUR_S, SLOT_START, an_offer, hours
 from trade.money import Series
-from trade.order import LineKind, Order, OrderState
+from trade.order import Order, OrderState
+from trade.quote import LineKind
 
 GATE = SLOT_START - timedelta(hours=1)
 SECOND = timedelta(seconds=1)

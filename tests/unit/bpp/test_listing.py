@@ -16,7 +16,7 @@ from energy_catalog.tariffs import Flat, TimeOfUse
 from tests.support.seller_cases import HOME
 from tests.support.trade_cases import EVENING_BEFORE, SLOT_START, TERMS, an_offer, hours
 from trade.money import Series
-from trade.order import CancellationTerm
+from trade.quote import CancellationTerm
 
 PLAIN = Terms("offer-1", Source.SOLAR, "USD", 20_000, 1, 5000, 3600, 300, TERMS, "GRID_INJECTION", None, None)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from energy_catalog import offers
 from energy_catalog.offers import OfferInvalid, OfferState, UnableToTake
 from tests.support.trade_cases import EVENING_BEFORE, HOUR_S, SLOT_START, an_offer, hours
-from trade.order import CancellationTerm
+from trade.quote import CancellationTerm
 
 NOW = EVENING_BEFORE
 SECOND = timedelta(seconds=1)

@@ -18,7 +18,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.support.trade_cases import EVENING_BEFORE, SLOT_START, an_order, hours, requote
 from trade import ledger, order, pricing, settlement
 from trade.ledger import Transfer
-from trade.order import Order, OrderEvent, OrderState, Side
+from trade.order import (
+    Order,
+    OrderEvent,
+    OrderState,
+    Side,
+)
 
 E, S = OrderEvent, OrderState
 SLOTS = 3
@@ -78,7 +83,7 @@ class TwoNodes(RuleBasedStateMachine):
         self.s = order.advance(self.s, event, now=self.now)
         self.b, self.s = replace(self.b, **changes), replace(self.s, **changes)  # type: ignore[type-var]
 
-    @precondition(lambda self: self.state() in {None, *order.TERMINAL_STATES})
+    @precondition(lambda self: self.state() in {None, *order.TERMINAL_STATES, *order.RESTING_STATES})
     @rule(wh=contract_wh, price=st.integers(0, 900_000), wheeling=st.sampled_from([0, 20_000, 33_333]))
     def confirm(self, wh: list[int], price: int, wheeling: int) -> None:
         self.count, self.now = self.count + 1, EVENING_BEFORE
@@ -185,7 +190,7 @@ class TwoNodes(RuleBasedStateMachine):
         if self.b is None:
             return
         assert self.b.quote
-        live = self.b.state not in order.TERMINAL_STATES
+        live = self.b.state not in order.TERMINAL_STATES | order.RESTING_STATES
         assert self.buyer.total("escrow:") == (self.b.quote.total_minor if live else 0)
 
 

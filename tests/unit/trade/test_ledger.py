@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tests.support.trade_cases import EVENING_BEFORE, SLOT_START, an_order, hours
 from trade import ledger, settlement
 from trade.ledger import Transfer
-from trade.order import LineKind, QuoteLine, SettlementResult, Side
+from trade.order import Side
+from trade.quote import LineKind, QuoteLine, SettlementResult
 
 NOW = EVENING_BEFORE
 BUYERS = an_order()  # 63 cents of energy and 6 of wheeling

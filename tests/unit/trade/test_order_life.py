@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 
 from tests.support.trade_cases import EVENING_BEFORE, SLOT_START, an_order, hours
 from trade import order as life
-from trade.order import OrderEvent, OrderState, Side, UnableToAdvance
+from trade.order import (
+    OrderEvent,
+    OrderState,
+    Side,
+    UnableToAdvance,
+)
 
 E, S = OrderEvent, OrderState
 LATER = EVENING_BEFORE + timedelta(minutes=1)
@@ -114,7 +119,7 @@ def test_any_history_stays_in_the_table_and_can_still_end(side: Side, events: li
     for event in events:
         if life.can_advance(order, event):
             order = life.advance(order, event, now=LATER)
-    if order.state not in life.TERMINAL_STATES:
+    if order.state not in life.TERMINAL_STATES | life.RESTING_STATES:
         assert getattr(order, life.DEADLINES[order.state], "absent") != "absent"
         assert any(life.can_advance(order, event) for event in OrderEvent)
 
@@ -126,6 +131,7 @@ def test_every_deadline_names_an_instant_of_the_order() -> None:
         order.quote_expires_at,
         order.delivery_start,
         order.delivery_end,
+        order.dispute_until,
     }
 
 
@@ -140,6 +146,7 @@ def faults_of(**changes: object) -> list[str]:
         "starts": life.START_STATES,
         "events": life.EVENTS,
         "terminals": life.TERMINAL_STATES,
+        "resting": life.RESTING_STATES,
         "deadlines": life.DEADLINES,
     }
     transitions = changes.pop("transitions", life.TRANSITIONS)

@@ -19,7 +19,7 @@ from tests.support.trade_cases import (
 )
 from trade import money, pricing
 from trade.money import Series
-from trade.order import CancellationTerm, LineKind
+from trade.quote import CancellationTerm, LineKind
 
 RUPEE = "INR"
 

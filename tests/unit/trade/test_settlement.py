@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support.trade_cases import SLOT_START, an_order, energies, hours, prices_like, slot_wh
 from trade import settlement
-from trade.order import LineKind
+from trade.quote import LineKind
 
 AFTER = SLOT_START + timedelta(hours=30)
 contracts = st.dictionaries(st.text("abcdef", min_size=1, max_size=3), slot_wh, max_size=8)

@@ -17,7 +17,8 @@ from energy_catalog.offers import Offer, Provider
 from schemas import tags
 from tests.support.trade_cases import EVENING_BEFORE, an_offer, an_order, hours
 from tests.support.wire_cases import CALLBACKS, cancelled_orders, offers, orders, providers, settled_orders
-from trade.order import CancellationTerm, Customer, LineKind, Order, OrderState, QuoteLine
+from trade.order import Customer, Order, OrderState
+from trade.quote import CancellationTerm, LineKind, QuoteLine
 
 FACE = Provider("home-7", "Home 7", "Solar panels on a roof", "", "34.1, -117.4", "meter-7")
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)

@@ -1,0 +1,23 @@
+"""What meters said, how it was judged, and where an import stands."""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+_STATEMENTS: tuple[str, ...] = ()
+
+
+def upgrade() -> None:
+    """Run every statement in order."""
+    for statement in _STATEMENTS:
+        op.execute(statement)
+
+
+def downgrade() -> None:
+    """A ledger is not taken back."""
+    raise NotImplementedError("restore a backup instead")
