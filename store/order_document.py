@@ -83,6 +83,7 @@ def to_document(order: Order) -> dict[str, Any]:
 def from_document(document: dict[str, Any]) -> Order:
     """The order that `to_document` wrote."""
     quote, customer, settlement = document["quote"], document["customer"], document["settlement"]
+    grown: dict[str, Any] = {name: series_from_document(document[name]) for name in _GROWING if name in document}
     awaiting_until = document["awaiting_until"]
     return Order(
         side=Side(document["side"]),
@@ -103,7 +104,7 @@ def from_document(document: dict[str, Any]) -> Order:
         alloc_round=document.get("alloc_round", 0),
         superseded=tuple(_settlement_from_document(entry) for entry in document.get("superseded", ())),
         dispute=_dispute_from_document(document["dispute"]) if document.get("dispute") else None,
-        **{name: series_from_document(document[name]) for name in _GROWING if name in document},
+        **grown,
         **{name: document[name] for name in _TEXTS if name in document},
     )
 
