@@ -19,7 +19,7 @@ class LineOut(BaseModel):
 
     kind: str
     title: str
-    amount_minor: int
+    amount_milli: int
     energy_wh: int | None
     price_micro_per_kwh: int | None
 
@@ -29,7 +29,7 @@ class LineOut(BaseModel):
         return cls.model_construct(
             kind=line.kind.value,
             title=line.title,
-            amount_minor=line.amount_minor,
+            amount_milli=line.amount_milli,
             energy_wh=line.energy_wh,
             price_micro_per_kwh=line.price_micro_per_kwh,
         )
@@ -40,7 +40,7 @@ class QuoteOut(BaseModel):
 
     quote_id: str
     lines: list[LineOut]
-    total_minor: int
+    total_milli: int
     expires_at: InstantOut
 
     @classmethod
@@ -51,7 +51,7 @@ class QuoteOut(BaseModel):
         return cls.model_construct(
             quote_id=order.quote.quote_id,
             lines=[LineOut.of(line) for line in order.quote.lines],
-            total_minor=order.quote.total_minor,
+            total_milli=order.quote.total_milli,
             expires_at=order.quote.expires_at,
         )
 
@@ -61,7 +61,7 @@ class SettlementOut(BaseModel):
 
     delivered: EnergySeriesOut
     lines: list[LineOut]
-    total_minor: int
+    total_milli: int
     settled_at: InstantOut
 
     @classmethod
@@ -73,7 +73,7 @@ class SettlementOut(BaseModel):
         return cls.model_construct(
             delivered=EnergySeriesOut.of(result.delivered_wh),
             lines=[LineOut.of(line) for line in result.lines],
-            total_minor=result.total_minor,
+            total_milli=result.total_milli,
             settled_at=result.settled_at,
         )
 

@@ -33,7 +33,7 @@ def _add_accounts(desk: Desk) -> None:
         account_id, given = str(uuid.uuid4()), call.body.model_dump()
         async with call.node.database.unit_of_work() as uow:
             await customers.insert(uow, account_id=account_id, token_id=call.token.token_id, now=call.now, **given)
-        return AccountOut(account_id=account_id, created_at=call.now, balance_minor=0, reserved_minor=0, **given)
+        return AccountOut(account_id=account_id, created_at=call.now, balance_milli=0, reserved_milli=0, **given)
 
     @desk.route("GET", "/api/accounts", role=READERS, query=Page, answer=ListOf[AccountOut], tags=_TAGS)
     async def list_accounts(call: Call[None]) -> ListOf[AccountOut]:
@@ -137,7 +137,7 @@ async def _with_money(uow: UnitOfWork, account: Mapping[str, Any]) -> AccountOut
     return AccountOut(
         account_id=account_id,
         created_at=account["created_at"],
-        balance_minor=await transfers.balance(uow, ledger.wallet(account_id), currency),
-        reserved_minor=await customers.reserved_minor(uow, account_id, currency),
+        balance_milli=await transfers.balance(uow, ledger.wallet(account_id), currency),
+        reserved_milli=await customers.reserved_milli(uow, account_id, currency),
         **shown,
     )

@@ -89,5 +89,5 @@ async def _payment_required(call: Call[Any], account: str) -> ApiError:
         402,
         f"The wallet holds {shown}, less than this would reserve; deposit more and try again.",
         field="account_id",
-        more={"balance_minor": held},
+        more={"balance_milli": held},
     )

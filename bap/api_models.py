@@ -31,7 +31,7 @@ class AccountIn(Strict):
 
 
 class AccountOut(BaseModel):
-    """A consumer's account and wallet: `balance_minor` is free, `reserved_minor` is held for orders."""
+    """A consumer's account and wallet: `balance_milli` is free, `reserved_milli` is held for orders."""
 
     account_id: str
     name: str
@@ -39,8 +39,8 @@ class AccountOut(BaseModel):
     phone: str
     currency: str
     created_at: InstantOut
-    balance_minor: int
-    reserved_minor: int
+    balance_milli: int
+    reserved_milli: int
 
 
 class DepositIn(Strict):
@@ -56,7 +56,7 @@ class TransferOut(BaseModel):
     transfer_id: str
     debit: str
     credit: str
-    amount_minor: int
+    amount_milli: int
     currency: str
     order_id: str
     memo: str
@@ -68,7 +68,7 @@ class BalanceOut(BaseModel):
 
     account: str
     currency: str
-    balance_minor: int
+    balance_milli: int
 
 
 class LedgerProofOut(BaseModel):
@@ -77,7 +77,7 @@ class LedgerProofOut(BaseModel):
     balanced: bool
     accounts: list[BalanceOut]
     transfers: int
-    moved_minor: dict[str, int]
+    moved_milli: dict[str, int]
     problems: list[str]
 
 

@@ -184,7 +184,7 @@ def _add_changing(desk: Desk) -> None:
             step = contracts.start_update(
                 order,
                 wanted,
-                reserved_minor=await letters.reserved(uow, order),
+                reserved_milli=await letters.reserved(uow, order),
                 message_id=message_id,
                 now=call.now,
                 now_trading=call.node.trading.now(),

@@ -245,10 +245,10 @@ def _record_offer(order: Order, quoted: Quoted, event: OrderEvent, now: datetime
         )
         fault = _miscounted(updated, quoted.quote)
         if not fault:
-            return _stepped(updated, total_minor=quoted.quote.total_minor)
+            return _stepped(updated, total_milli=quoted.quote.total_milli)
     if not can_refuse(order):
         return None
-    return refuse(order, code="QUOTE_UNFIT", sentence=fault, reserved_minor=0, now=now)
+    return refuse(order, code="QUOTE_UNFIT", sentence=fault, reserved_milli=0, now=now)
 
 
 def _miscounted(order: Order, quote: Quote) -> str:
@@ -256,12 +256,12 @@ def _miscounted(order: Order, quote: Quote) -> str:
 
     What is settled later is computed from these, so a total that differs would be a dispute waiting to happen.
     """
-    expected_minor = sum(line.amount_minor for line in pricing.order_lines(order, energy_wh=order.contracted_wh))
-    if quote.total_minor == expected_minor:
+    expected_milli = sum(line.amount_milli for line in pricing.order_lines(order, energy_wh=order.contracted_wh))
+    if quote.total_milli == expected_milli:
         return ""
     return (
-        f"The seller's quote comes to {quote.total_minor} {quote.currency} minor units, but its own energy, prices and"
-        f" wheeling come to {expected_minor}."
+        f"The seller's quote comes to {quote.total_milli} {quote.currency} minor units, but its own energy, prices and"
+        f" wheeling come to {expected_milli}."
     )
 
 
@@ -269,7 +269,7 @@ def _fault_of(order: Order, quoted: Quoted) -> str:
     """Why this quote is not one for what was asked; empty when it is."""
     if quoted.quote.currency != order.currency:
         return f"The seller quoted in {quoted.quote.currency} what it offered in {order.currency}."
-    if quoted.quote.total_minor < 0:
+    if quoted.quote.total_milli < 0:
         return "The seller's quote is negative."
     energy_wh = quoted.contracted_wh
     if energy_wh is None:
@@ -320,12 +320,12 @@ def record_confirmation(order: Order, *, wire_order_id: str, now: datetime) -> S
     return _stepped(updated)
 
 
-def refuse(order: Order, *, code: str, sentence: str, reserved_minor: int, now: datetime) -> Step:
+def refuse(order: Order, *, code: str, sentence: str, reserved_milli: int, now: datetime) -> Step:
     """A definite no to select, init or confirm: the order ends and what was reserved goes back."""
     updated = replace(
         advance(order, OrderEvent.SELLER_REFUSED, now=now), refusal_code=code, refusal=sentence, awaiting_until=None
     )
-    released = ledger.release(updated, at=now, reserved_minor=reserved_minor) if reserved_minor else []
+    released = ledger.release(updated, at=now, reserved_milli=reserved_milli) if reserved_milli else []
     return _stepped(updated, *released, code=code, sentence=sentence)
 
 

@@ -126,8 +126,8 @@ class Case:
             order,
             view.contracted_wh,
             asked_wh=asked,
-            seller_total_minor=view.total_minor,
-            reserved_minor=await self._reserved(order),
+            seller_total_milli=view.total_milli,
+            reserved_milli=await self._reserved(order),
             message_id=self.letter.letter_id,
             now=self.now,
         )
@@ -144,8 +144,8 @@ class Case:
         step = contracts.record_cancellation(
             order,
             cancelled_by=view.cancelled_by or ("CONSUMER" if asked_for else "PROVIDER"),
-            fee_minor=view.fee_minor,
-            reserved_minor=await self._reserved(order),
+            fee_milli=view.fee_milli,
+            reserved_milli=await self._reserved(order),
             now=self.now,
             now_trading=self.node.trading.now(),
         )
@@ -157,7 +157,7 @@ class Case:
             order,
             metered_wh=view.metered_wh,
             seller_lines=view.settlement.lines if view.settlement else view.lines,
-            reserved_minor=await self._reserved(order),
+            reserved_milli=await self._reserved(order),
             now=self.now,
             now_trading=self.node.trading.now(),
         )
@@ -170,7 +170,7 @@ class Case:
             return
         code, sentence = translate.error_from_wire(self.letter.error)
         held = await self._reserved(order)
-        step = buyer.refuse(order, code=code, sentence=sentence, reserved_minor=held, now=self.now)
+        step = buyer.refuse(order, code=code, sentence=sentence, reserved_milli=held, now=self.now)
         await self.keep(order, step)
 
     async def refuse_cancel(self, order: Order | None) -> None:
@@ -194,7 +194,7 @@ class Case:
             order,
             code=code,
             sentence=sentence,
-            reserved_minor=await self._reserved(order),
+            reserved_milli=await self._reserved(order),
             message_id=self.letter.letter_id,
             now=self.now,
         )

@@ -1,7 +1,7 @@
 """What a buyer decides about a contract it has: change it, cancel it, settle it, ask about it. Pure, like `buyer.py`.
 
 Escrow always covers the contract: more is reserved before a larger contract is asked for, less is given back only when
-the seller has agreed. `reserved_minor` is what the order's escrow holds; the ledger knows it, not the order.
+the seller has agreed. `reserved_milli` is what the order's escrow holds; the ledger knows it, not the order.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def start_update(
     order: Order,
     contracted_wh: Series,
     *,
-    reserved_minor: int,
+    reserved_milli: int,
     message_id: str,
     now: datetime,
     now_trading: datetime,
@@ -63,16 +63,16 @@ def start_update(
             raise Unfit(f"Slot {index} has begun and stays at {old} Wh.", field=f"energy.energy_wh.{index}", limit=old)
     if contracted_wh.total == 0:
         raise Unfit("A contract over nothing is a cancellation; use cancel.", field="energy", limit=1)
-    total_minor = sum(line.amount_minor for line in pricing.order_lines(order, energy_wh=contracted_wh))
+    total_milli = sum(line.amount_milli for line in pricing.order_lines(order, energy_wh=contracted_wh))
     reserve = ledger.adjust(
         order,
-        reserved_minor=reserved_minor,
-        needed_minor=max(reserved_minor, total_minor),
+        reserved_milli=reserved_milli,
+        needed_milli=max(reserved_milli, total_milli),
         step=f"update-{message_id}",
         at=now,
     )
     asking = replace(order, awaiting_message_id=message_id, awaiting_until=now + wait, updated_at=now)
-    told = {"message_id": message_id, "energy_wh": list(contracted_wh.values), "total_minor": total_minor}
+    told = {"message_id": message_id, "energy_wh": list(contracted_wh.values), "total_milli": total_milli}
     return Step(asking, tuple(reserve), (("order.update_sent", told),))
 
 
@@ -81,8 +81,8 @@ def record_change(
     contracted_wh: Series,
     *,
     asked_wh: Series | None,
-    seller_total_minor: int | None,
-    reserved_minor: int,
+    seller_total_milli: int | None,
+    reserved_milli: int,
     message_id: str,
     now: datetime,
 ) -> Step | None:
@@ -111,27 +111,27 @@ def record_change(
         quote=quote,
         awaiting_until=None if answered else order.awaiting_until,
     )
-    total_minor = needed_minor = sum(line.amount_minor for line in lines)
+    total_milli = needed_milli = sum(line.amount_milli for line in lines)
     if not answered and waits_for_change(order):
-        needed_minor = max(needed_minor, reserved_minor)  # what our own change reserved is still needed
+        needed_milli = max(needed_milli, reserved_milli)  # what our own change reserved is still needed
     moved = ledger.adjust(
-        updated, reserved_minor=reserved_minor, needed_minor=needed_minor, step=f"change-{message_id}", at=now
+        updated, reserved_milli=reserved_milli, needed_milli=needed_milli, step=f"change-{message_id}", at=now
     )
-    told: dict[str, Any] = {"total_minor": total_minor, "energy_wh": list(contracted_wh.values)}
-    if seller_total_minor is not None and seller_total_minor != total_minor:
-        told["seller_total_minor"] = seller_total_minor
+    told: dict[str, Any] = {"total_milli": total_milli, "energy_wh": list(contracted_wh.values)}
+    if seller_total_milli is not None and seller_total_milli != total_milli:
+        told["seller_total_milli"] = seller_total_milli
     return Step(updated, tuple(moved), (("order.updated" if answered else "order.curtailed", told),))
 
 
 def refuse_update(
-    order: Order, *, code: str, sentence: str, reserved_minor: int, message_id: str, now: datetime
+    order: Order, *, code: str, sentence: str, reserved_milli: int, message_id: str, now: datetime
 ) -> Step:
     """The seller keeps the contract as it was: what the change had reserved goes back."""
-    needed_minor = order.quote.total_minor if order.quote else reserved_minor
+    needed_milli = order.quote.total_milli if order.quote else reserved_milli
     given_back = ledger.adjust(
         order,
-        reserved_minor=reserved_minor,
-        needed_minor=min(needed_minor, reserved_minor),
+        reserved_milli=reserved_milli,
+        needed_milli=min(needed_milli, reserved_milli),
         step=f"change-{message_id}",
         at=now,
     )
@@ -161,7 +161,7 @@ def start_cancel(
         awaiting_message_id=message_id,
         awaiting_until=now + wait,
     )
-    told = {"message_id": message_id, "fee_minor": fee.amount_minor if fee else 0}
+    told = {"message_id": message_id, "fee_milli": fee.amount_milli if fee else 0}
     return Step(updated, (), (("order.cancelling", told),))
 
 
@@ -177,8 +177,8 @@ def record_cancellation(
     order: Order,
     *,
     cancelled_by: str,
-    fee_minor: int,
-    reserved_minor: int,
+    fee_milli: int,
+    reserved_milli: int,
     now: datetime,
     now_trading: datetime,
 ) -> Step | None:
@@ -189,13 +189,13 @@ def record_cancellation(
     if not can_advance(order, OrderEvent.CANCELLED):
         return None
     updated = replace(advance(order, OrderEvent.CANCELLED, now=now), cancelled_by=cancelled_by, awaiting_until=None)
-    limit_minor = 0 if cancelled_by == "PROVIDER" else _fee_limit(order, now_trading)
-    told = {"by": cancelled_by, "fee_minor": fee_minor}
-    if not 0 <= fee_minor <= min(limit_minor, reserved_minor):
-        disputed = {**told, "agreed_fee_minor": limit_minor, "reserved_minor": reserved_minor}
+    limit_milli = 0 if cancelled_by == "PROVIDER" else _fee_limit(order, now_trading)
+    told = {"by": cancelled_by, "fee_milli": fee_milli}
+    if not 0 <= fee_milli <= min(limit_milli, reserved_milli):
+        disputed = {**told, "agreed_fee_milli": limit_milli, "reserved_milli": reserved_milli}
         return Step(updated, (), (("order.cancelled", told), ("order.cancellation_disputed", disputed)))
-    fee = QuoteLine(LineKind.CANCELLATION_FEE, "", fee_minor) if fee_minor else None
-    moved = ledger.buyer_cancel(updated, fee, at=now, reserved_minor=reserved_minor)
+    fee = QuoteLine(LineKind.CANCELLATION_FEE, "", fee_milli) if fee_milli else None
+    moved = ledger.buyer_cancel(updated, fee, at=now, reserved_milli=reserved_milli)
     return Step(updated, tuple(moved), (("order.cancelled", told),))
 
 
@@ -209,7 +209,7 @@ def _fee_limit(order: Order, now_trading: datetime) -> int:
             return 0
         at = order.delivery_start - timedelta(seconds=latest.notice_s_min)
         fee = pricing.cancellation_fee(order, now_trading=at)
-    return fee.amount_minor if fee else 0
+    return fee.amount_milli if fee else 0
 
 
 # --- Settling -----------------------------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ def record_completion(
     *,
     metered_wh: Series | None,
     seller_lines: Sequence[QuoteLine] | None,
-    reserved_minor: int,
+    reserved_milli: int,
     now: datetime,
     now_trading: datetime,
 ) -> Step | None:
@@ -236,26 +236,26 @@ def record_completion(
     ours = settlement.settle(order, metered_wh=metered_wh, now=now_trading)
     if seller_lines is not None and _by_kind(seller_lines) != _by_kind(ours.lines):
         return _disputed(order, ours, seller_lines, "The seller's settlement differs from ours.")
-    if ours.total_minor > reserved_minor:
+    if ours.total_milli > reserved_milli:
         return _disputed(order, ours, seller_lines, "More is due than is reserved.")
     updated = replace(advance(order, OrderEvent.SETTLED, now=now), settlement=ours, awaiting_until=None)
-    moved = ledger.buyer_settle(updated, ours, at=now, reserved_minor=reserved_minor)
-    told = {"total_minor": ours.total_minor, "delivered_wh": ours.delivered_wh.total}
+    moved = ledger.buyer_settle(updated, ours, at=now, reserved_milli=reserved_milli)
+    told = {"total_milli": ours.total_milli, "delivered_wh": ours.delivered_wh.total}
     return Step(updated, tuple(moved), (("order.completed", told),))
 
 
 def _by_kind(lines: Sequence[QuoteLine]) -> dict[LineKind, int]:
     sums: dict[LineKind, int] = {}
     for line in lines:
-        sums[line.kind] = sums.get(line.kind, 0) + line.amount_minor
+        sums[line.kind] = sums.get(line.kind, 0) + line.amount_milli
     return {kind: amount for kind, amount in sums.items() if amount}
 
 
 def _disputed(order: Order, ours: SettlementResult | None, seller_lines: Sequence[QuoteLine] | None, why: str) -> Step:
     told = {
         "sentence": why,
-        "our_total_minor": ours.total_minor if ours else None,
-        "seller_total_minor": sum(line.amount_minor for line in seller_lines) if seller_lines is not None else None,
+        "our_total_milli": ours.total_milli if ours else None,
+        "seller_total_milli": sum(line.amount_milli for line in seller_lines) if seller_lines is not None else None,
         "delivered_wh": ours.delivered_wh.total if ours else None,
     }
     return Step(order, (), (("order.settlement_disputed", told),))

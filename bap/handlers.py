@@ -82,7 +82,7 @@ async def _take_quote(case: Case, record: Callable[..., Step | None]) -> None:
     except WireRefusal as problem:
         sentence, step = f"The seller's quote cannot be traded on: {problem}", None
         if buyer.can_refuse(order):
-            step = buyer.refuse(order, code="QUOTE_UNFIT", sentence=sentence, reserved_minor=0, now=case.now)
+            step = buyer.refuse(order, code="QUOTE_UNFIT", sentence=sentence, reserved_milli=0, now=case.now)
     await case.keep(order, step)
 
 

@@ -52,7 +52,7 @@ async def _decide(
             wait = node.settings.contract_wait
             return buyer.note_silence(order, message_id=letter.message_id, now=now, wait=wait)
         held = await letters.reserved(uow, order)
-        return buyer.refuse(order, code=code, sentence=sentence, reserved_minor=held, now=now)
+        return buyer.refuse(order, code=code, sentence=sentence, reserved_milli=held, now=now)
     if letter.action == "cancel" and certain:
         refused = contracts.refuse_cancel(order, code=code, sentence=sentence, now=now)
         if refused is not None:
@@ -60,7 +60,7 @@ async def _decide(
     if letter.action == "update" and is_awaited and certain and contracts.waits_for_change(order):
         held = await letters.reserved(uow, order)
         return contracts.refuse_update(
-            order, code=code, sentence=sentence, reserved_minor=held, message_id=letter.message_id, now=now
+            order, code=code, sentence=sentence, reserved_milli=held, message_id=letter.message_id, now=now
         )
     if letter.action in ("cancel", "update") and is_awaited and order.awaiting_until is not None:
         order = replace(order, awaiting_until=now)  # it may have arrived: ask how the order stands, and at once

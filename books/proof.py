@@ -19,9 +19,9 @@ def document(proof: LedgerProof) -> dict[str, Any]:
     return {
         "balanced": proof.balanced,
         "transfers": proof.transfers,
-        "moved_minor": dict(proof.moved_minor),
+        "moved_milli": dict(proof.moved_milli),
         "accounts": [
-            {"account": entry.account, "currency": entry.currency, "balance_minor": entry.balance_minor}
+            {"account": entry.account, "currency": entry.currency, "balance_milli": entry.balance_milli}
             for entry in proof.accounts
         ],
         "problems": list(proof.problems),
@@ -52,4 +52,4 @@ def disagreements(proofs: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _balances(proof: Mapping[str, Any]) -> dict[tuple[str, str], int]:
-    return {(entry["account"], entry["currency"]): int(entry["balance_minor"]) for entry in proof["accounts"]}
+    return {(entry["account"], entry["currency"]): int(entry["balance_milli"]) for entry in proof["accounts"]}

@@ -49,7 +49,7 @@ class AccountOut(BaseModel):
 
     account: str
     currency: str
-    balance_minor: int
+    balance_milli: int
 
 
 class ProofOut(BaseModel):
@@ -57,7 +57,7 @@ class ProofOut(BaseModel):
 
     balanced: bool
     transfers: int
-    moved_minor: dict[str, int]
+    moved_milli: dict[str, int]
     accounts: list[AccountOut]
     problems: list[str]
 

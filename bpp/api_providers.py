@@ -76,7 +76,7 @@ class BalanceItem(BaseModel):
     """What was earned in one currency and not paid out yet."""
 
     currency: str
-    balance_minor: int
+    balance_milli: int
 
 
 class BalanceOut(BaseModel):
@@ -175,7 +175,7 @@ async def get_balance(call: Call[None]) -> BalanceOut:
     async with call.node.database.unit_of_work() as uow:
         provider = await find_provider(call, uow, call.path["provider_id"])
         held = await transfers.balances(uow, ledger.provider_earnings(provider.provider_id))
-    items = [BalanceItem(currency=currency, balance_minor=amount) for currency, amount in held.items()]
+    items = [BalanceItem(currency=currency, balance_milli=amount) for currency, amount in held.items()]
     return BalanceOut(provider_id=provider.provider_id, items=items)
 
 

@@ -295,7 +295,7 @@ def _check_added(order: Order, offer: Offer, new_wh: Series, at: Moment) -> None
 
 def _check_given_back(order: Order, quote: Quote, at: Moment) -> None:
     """Refuse a change that costs the buyer less than the contract once cancelling has its price."""
-    if order.quote is None or quote.total_minor >= order.quote.total_minor:
+    if order.quote is None or quote.total_milli >= order.quote.total_milli:
         return
     try:
         is_free = pricing.cancellation_fee(order, now_trading=at.trading) is None

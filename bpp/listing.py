@@ -8,12 +8,12 @@ from datetime import datetime
 from energy_catalog.offers import Offer, OfferInvalid, OfferState, Provider, Source, check_offer
 from energy_catalog.tariffs import Tariff
 from store.offers import SPAN_S_MAX
-from trade.money import Series, cost_minor
+from trade.money import Series, cost_milli
 from trade.pricing import TariffInvalid
 from trade.quote import CancellationTerm
 
 #: Most money that all of an offer may cost, minor units: sums of such amounts stay far inside 64 bits.
-COST_MINOR_MAX = 10**14
+COST_MILLI_MAX = 10**14
 
 #: How the prices of an offer are said: a tariff, or a price for every slot.
 Pricing = Tariff | Series
@@ -111,15 +111,15 @@ def withdraw(offer: Offer) -> Offer:
 
 def _check(offer: Offer) -> None:
     check_offer(offer)
-    cost = cost_minor(
+    cost = cost_milli(
         energy_wh=offer.offered_wh,
         price_micro_per_kwh=Series.flat(
             offer.offered_wh, max(offer.price_micro_per_kwh.values) + offer.wheeling_micro_per_kwh
         ),
         currency=offer.currency,
     )
-    if cost > COST_MINOR_MAX:
-        raise OfferInvalid("price", f"all of the offer would cost {cost} minor units; the most is {COST_MINOR_MAX}")
+    if cost > COST_MILLI_MAX:
+        raise OfferInvalid("price", f"all of the offer would cost {cost} minor units; the most is {COST_MILLI_MAX}")
 
 
 def _prices(pricing: Pricing, energy_wh: Series) -> Series:

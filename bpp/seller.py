@@ -19,7 +19,7 @@ from bpp.refusals import UnableTo, UnableToConfirm, UnableToHold, UnableToQuote
 from energy_catalog import offers
 from energy_catalog.offers import Offer, Provider
 from trade import pricing
-from trade.money import Money, Series, Slot, amount_from_minor, kwh_from_wh
+from trade.money import Money, Series, Slot, amount_from_milli, kwh_from_wh
 from trade.order import (
     Customer,
     Order,
@@ -301,7 +301,7 @@ def _check_claims(order: Order, offer: Offer, demand: Demand) -> None:
             refusals.QUOTE_UNAVAILABLE,
             f"The quote is for item {order.offer_id!r}, not for {demand.offer_id!r}; send init for that one.",
         )
-    total = Money(order.quote.total_minor, order.currency)
+    total = Money(order.quote.total_milli, order.currency)
     if demand.quote_total not in (None, total):
         raise UnableToConfirm(
             refusals.QUOTE_UNAVAILABLE,
@@ -321,4 +321,4 @@ def _check_claims(order: Order, offer: Offer, demand: Demand) -> None:
 
 
 def _amount(money: Money) -> str:
-    return f"{amount_from_minor(money.amount_minor, money.currency)} {money.currency}"
+    return f"{amount_from_milli(money.amount_milli, money.currency)} {money.currency}"

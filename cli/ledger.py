@@ -100,10 +100,10 @@ async def _prove(subscriber_id: str, url: str) -> Book:
         raise Unreadable(f"the books of {subscriber_id} do not exist yet; run `powershare migrate`") from error
     finally:
         await database.close()
-    moved = ", ".join(_amount(amount, currency) for currency, amount in sorted(document["moved_minor"].items()))
+    moved = ", ".join(_amount(amount, currency) for currency, amount in sorted(document["moved_milli"].items()))
     return Book(subscriber_id, document["transfers"], moved, document["balanced"], document)
 
 
-def _amount(amount_minor: int, currency: str) -> str:
+def _amount(amount_milli: int, currency: str) -> str:
     places = currency_exponent(currency)
-    return f"{amount_minor / 10**places:,.{places}f} {currency}"
+    return f"{amount_milli / 10**places:,.{places}f} {currency}"

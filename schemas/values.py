@@ -17,7 +17,7 @@ from typing import Any
 ENERGY_WH_MAX = 10**12
 
 #: Largest amount of money in one value, in minor units.
-AMOUNT_MINOR_MAX = 10**15
+AMOUNT_MILLI_MAX = 10**15
 
 #: Largest price: a million units of currency per kWh.
 PRICE_MICRO_MAX = 10**12
@@ -128,13 +128,13 @@ def price_to_wire(price_micro: int) -> str:
 
 def amount_from_wire(text: Any, *, exponent: int, path: str) -> int:
     """Minor units of a currency with that many decimals; raises WireRefusal for a fraction of a minor unit."""
-    largest = AMOUNT_MINOR_MAX
+    largest = AMOUNT_MILLI_MAX
     return whole_from_wire(text, places=exponent, smallest=-largest, largest=largest, unit="minor units", path=path)
 
 
-def amount_to_wire(amount_minor: int, *, exponent: int) -> str:
+def amount_to_wire(amount_milli: int, *, exponent: int) -> str:
     """An amount with all decimals of its currency: 30 cents are "0.30"."""
-    return whole_to_wire(amount_minor, places=exponent, keep_zeros=True)
+    return whole_to_wire(amount_milli, places=exponent, keep_zeros=True)
 
 
 def currency_from_wire(text: Any, *, path: str) -> str:

@@ -56,10 +56,10 @@ async def page(
     return rows
 
 
-async def reserved_minor(uow: UnitOfWork, account_id: str, currency: str) -> int:
+async def reserved_milli(uow: UnitOfWork, account_id: str, currency: str) -> int:
     """What the escrow of all the account's orders holds, minor units."""
     amount = await uow.connection.fetchval(
-        "SELECT sum(l.balance_minor)::bigint"
+        "SELECT sum(l.balance_milli)::bigint"
         " FROM orders o JOIN ledger_accounts l ON l.account = 'escrow:' || o.order_id"
         " WHERE o.account_id = $1 AND o.side = 'BUYER' AND l.currency = $2",
         account_id, currency,

@@ -170,7 +170,7 @@ def _settlement_to_document(settlement: SettlementResult) -> dict[str, Any]:
         "lines": _lines_to_document(settlement.lines),
         "settled_at": settlement.settled_at.isoformat(),
         "flows": [
-            [flow.kind.value, flow.payer.value, flow.payee.value, flow.amount_minor] for flow in settlement.flows
+            [flow.kind.value, flow.payer.value, flow.payee.value, flow.amount_milli] for flow in settlement.flows
         ],
         "version": settlement.version,
     }
@@ -196,8 +196,8 @@ def _dispute_to_document(dispute: Dispute) -> dict[str, Any]:
         "reason": dispute.reason,
         "opened_at": dispute.opened_at.isoformat(),
         "until": dispute.until.isoformat(),
-        "buyer_total_minor": dispute.buyer_total_minor,
-        "seller_total_minor": dispute.seller_total_minor,
+        "buyer_total_milli": dispute.buyer_total_milli,
+        "seller_total_milli": dispute.seller_total_milli,
         "resolution": dispute.resolution,
         "resolved_at": dispute.resolved_at.isoformat() if dispute.resolved_at else None,
     }
@@ -221,7 +221,7 @@ def _lines_to_document(lines: tuple[QuoteLine, ...]) -> list[dict[str, Any]]:
         {
             "kind": line.kind.value,
             "title": line.title,
-            "amount_minor": line.amount_minor,
+            "amount_milli": line.amount_milli,
             "energy_wh": line.energy_wh,
             "price_micro_per_kwh": line.price_micro_per_kwh,
         }

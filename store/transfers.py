@@ -24,25 +24,25 @@ _POST = """
 WITH given AS (
   SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[],
                        $8::timestamptz[], $9::boolean[], $10::boolean[])
-    AS t(transfer_id, order_id, debit, credit, amount_minor, currency, memo, at, debit_may, credit_may)
+    AS t(transfer_id, order_id, debit, credit, amount_milli, currency, memo, at, debit_may, credit_may)
 ), posted AS (
-  INSERT INTO ledger_transfers (transfer_id, order_id, debit, credit, amount_minor, currency, memo, at)
-  SELECT transfer_id, order_id, debit, credit, amount_minor, currency, memo, at FROM given
+  INSERT INTO ledger_transfers (transfer_id, order_id, debit, credit, amount_milli, currency, memo, at)
+  SELECT transfer_id, order_id, debit, credit, amount_milli, currency, memo, at FROM given
   ON CONFLICT (transfer_id) DO NOTHING
   RETURNING transfer_id
 ), moves AS (
-  SELECT debit AS account, currency, debit_may AS may, -amount_minor AS delta FROM given JOIN posted USING (transfer_id)
+  SELECT debit AS account, currency, debit_may AS may, -amount_milli AS delta FROM given JOIN posted USING (transfer_id)
   UNION ALL
-  SELECT credit, currency, credit_may, amount_minor FROM given JOIN posted USING (transfer_id)
+  SELECT credit, currency, credit_may, amount_milli FROM given JOIN posted USING (transfer_id)
 ), deltas AS (
   SELECT account, currency, bool_or(may) AS may, sum(delta)::bigint AS delta FROM moves GROUP BY account, currency
 ), moved AS (
-  INSERT INTO ledger_accounts AS a (account, currency, may_overdraw, balance_minor)
+  INSERT INTO ledger_accounts AS a (account, currency, may_overdraw, balance_milli)
   SELECT account, currency, may,
          CASE WHEN EXISTS (SELECT FROM ledger_accounts e WHERE e.account = d.account AND e.currency = d.currency)
               THEN 0 ELSE delta END
     FROM deltas d ORDER BY account, currency
-  ON CONFLICT (account, currency) DO UPDATE SET balance_minor = a.balance_minor
+  ON CONFLICT (account, currency) DO UPDATE SET balance_milli = a.balance_milli
      + (SELECT d.delta FROM deltas d WHERE d.account = excluded.account AND d.currency = excluded.currency)
 )
 SELECT transfer_id FROM posted
@@ -50,14 +50,14 @@ SELECT transfer_id FROM posted
 
 _PROOF = """
 WITH moves AS (
-  SELECT debit AS account, currency, -amount_minor AS delta FROM ledger_transfers
+  SELECT debit AS account, currency, -amount_milli AS delta FROM ledger_transfers
   UNION ALL
-  SELECT credit, currency, amount_minor FROM ledger_transfers
+  SELECT credit, currency, amount_milli FROM ledger_transfers
 ), derived AS (
-  SELECT account, currency, sum(delta) AS moved_minor FROM moves GROUP BY account, currency
+  SELECT account, currency, sum(delta) AS moved_milli FROM moves GROUP BY account, currency
 )
-SELECT account, currency, coalesce(moved_minor, 0)::bigint AS moved_minor,
-       coalesce(balance_minor, 0) AS balance_minor, coalesce(may_overdraw, false) AS may_overdraw
+SELECT account, currency, coalesce(moved_milli, 0)::bigint AS moved_milli,
+       coalesce(balance_milli, 0) AS balance_milli, coalesce(may_overdraw, false) AS may_overdraw
   FROM derived FULL JOIN ledger_accounts USING (account, currency) ORDER BY account, currency
 """
 
@@ -84,8 +84,8 @@ class AccountProof:
 
     account: str
     currency: str
-    balance_minor: int
-    moved_minor: int
+    balance_milli: int
+    moved_milli: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class LedgerProof:
     problems: tuple[str, ...]
     transfers: int = 0
     #: Sum of all amounts moved, by currency: debits and credits alike.
-    moved_minor: dict[str, int] = field(default_factory=dict)
+    moved_milli: dict[str, int] = field(default_factory=dict)
 
 
 async def post(uow: UnitOfWork, transfers: Sequence[Transfer]) -> list[str]:
@@ -113,7 +113,7 @@ async def post(uow: UnitOfWork, transfers: Sequence[Transfer]) -> list[str]:
             _POST,
             *(
                 [getattr(transfer, name) for transfer in transfers]
-                for name in ("transfer_id", "order_id", "debit", "credit", "amount_minor", "currency", "memo", "at")
+                for name in ("transfer_id", "order_id", "debit", "credit", "amount_milli", "currency", "memo", "at")
             ),
             [ledger.may_overdraw(transfer.debit) for transfer in transfers],
             [ledger.may_overdraw(transfer.credit) for transfer in transfers],
@@ -131,7 +131,7 @@ async def post(uow: UnitOfWork, transfers: Sequence[Transfer]) -> list[str]:
 async def balance(uow: UnitOfWork, account: str, currency: str) -> int:
     """What the account holds in minor units; zero when it was never used."""
     amount = await uow.connection.fetchval(
-        "SELECT balance_minor FROM ledger_accounts WHERE account = $1 AND currency = $2", account, currency
+        "SELECT balance_milli FROM ledger_accounts WHERE account = $1 AND currency = $2", account, currency
     )
     return int(amount or 0)
 
@@ -139,15 +139,15 @@ async def balance(uow: UnitOfWork, account: str, currency: str) -> int:
 async def balances(uow: UnitOfWork, account: str) -> dict[str, int]:
     """What the account holds in minor units, by currency."""
     rows = await uow.connection.fetch(
-        "SELECT currency, balance_minor FROM ledger_accounts WHERE account = $1 ORDER BY currency", account
+        "SELECT currency, balance_milli FROM ledger_accounts WHERE account = $1 ORDER BY currency", account
     )
-    return {row["currency"]: row["balance_minor"] for row in rows}
+    return {row["currency"]: row["balance_milli"] for row in rows}
 
 
 async def statement(uow: UnitOfWork, account: str, *, after: str | None = None, limit: int) -> list[Transfer]:
     """Transfers into and out of an account, newest first; `after` is the last transfer_id of the page before."""
     rows = await uow.connection.fetch(
-        "SELECT transfer_id, debit, credit, amount_minor, currency, order_id, memo, at FROM ledger_transfers"
+        "SELECT transfer_id, debit, credit, amount_milli, currency, order_id, memo, at FROM ledger_transfers"
         " WHERE (debit = $1 OR credit = $1)"
         " AND ($2::text IS NULL OR seq < (SELECT seq FROM ledger_transfers WHERE transfer_id = $2))"
         " ORDER BY seq DESC LIMIT $3",
@@ -162,27 +162,27 @@ async def proof(uow: UnitOfWork) -> LedgerProof:
     """Add up every transfer anew and compare with the balances kept. Reads the whole ledger."""
     rows = await uow.connection.fetch(_PROOF)
     moved = await uow.connection.fetch(
-        "SELECT currency, count(*) AS transfers, sum(amount_minor)::bigint AS moved FROM ledger_transfers"
+        "SELECT currency, count(*) AS transfers, sum(amount_milli)::bigint AS moved FROM ledger_transfers"
         " GROUP BY currency ORDER BY currency"
     )
     problems = []
     sums: dict[str, int] = {}
     for row in rows:
         name = f"{row['account']} in {row['currency']}"
-        sums[row["currency"]] = sums.get(row["currency"], 0) + row["balance_minor"]
-        if row["balance_minor"] != row["moved_minor"]:
-            problems.append(f"{name} holds {row['balance_minor']} but its transfers sum to {row['moved_minor']}")
-        if row["balance_minor"] < 0 and not row["may_overdraw"]:
-            problems.append(f"{name} is overdrawn by {-row['balance_minor']}")
+        sums[row["currency"]] = sums.get(row["currency"], 0) + row["balance_milli"]
+        if row["balance_milli"] != row["moved_milli"]:
+            problems.append(f"{name} holds {row['balance_milli']} but its transfers sum to {row['moved_milli']}")
+        if row["balance_milli"] < 0 and not row["may_overdraw"]:
+            problems.append(f"{name} is overdrawn by {-row['balance_milli']}")
     problems += [f"balances in {currency} sum to {total}, not to zero" for currency, total in sums.items() if total]
     return LedgerProof(
         balanced=not problems,
         accounts=tuple(
-            AccountProof(row["account"], row["currency"], row["balance_minor"], row["moved_minor"]) for row in rows
+            AccountProof(row["account"], row["currency"], row["balance_milli"], row["moved_milli"]) for row in rows
         ),
         problems=tuple(problems),
         transfers=sum(row["transfers"] for row in moved),
-        moved_minor={row["currency"]: row["moved"] for row in moved},
+        moved_milli={row["currency"]: row["moved"] for row in moved},
     )
 
 
@@ -190,7 +190,7 @@ async def _check_repeats(uow: UnitOfWork, repeats: Iterable[Transfer]) -> None:
     """Raise TransferConflict unless each transfer was posted before exactly as it is now (its memo and time aside)."""
     wanted = {transfer.transfer_id: transfer for transfer in repeats}
     rows = await uow.connection.fetch(
-        "SELECT transfer_id, debit, credit, amount_minor, currency, order_id, memo, at FROM ledger_transfers"
+        "SELECT transfer_id, debit, credit, amount_milli, currency, order_id, memo, at FROM ledger_transfers"
         " WHERE transfer_id = ANY($1)",
         list(wanted),
     )
@@ -201,7 +201,7 @@ async def _check_repeats(uow: UnitOfWork, repeats: Iterable[Transfer]) -> None:
 
 
 def _content(transfer: Transfer) -> tuple[str, str, int, str, str]:
-    return transfer.debit, transfer.credit, transfer.amount_minor, transfer.currency, transfer.order_id
+    return transfer.debit, transfer.credit, transfer.amount_milli, transfer.currency, transfer.order_id
 
 
 def _transfer(row: Any) -> Transfer:

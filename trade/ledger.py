@@ -15,7 +15,7 @@ added; undoing one is a new one. Their ids are made from the order and the step,
 
 A buyer's payable(seller) is thus always what the seller's receivable(buyer) is overdrawn by: the two books agree.
 Escrow may hold more than the quote for a moment (a change that is under way), so whoever empties it passes what it
-really holds as `reserved_minor`; without it the order's quote is taken.
+really holds as `reserved_milli`; without it the order's quote is taken.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ class Transfer:
     transfer_id: str
     debit: str
     credit: str
-    amount_minor: int
+    amount_milli: int
     currency: str
     order_id: str
     memo: str
     at: datetime
 
     def __post_init__(self) -> None:
-        if self.amount_minor <= 0 or self.debit == self.credit:
+        if self.amount_milli <= 0 or self.debit == self.credit:
             raise ValueError(f"transfer {self.transfer_id} moves nothing")
 
 
@@ -107,7 +107,7 @@ def deposit(*, account_id: str, amount_minor: int, currency: str, reference: str
         transfer_id=f"deposit/{account_id}/{reference}",
         debit=external(),
         credit=wallet(account_id),
-        amount_minor=amount_minor,
+        amount_milli=amount_minor,
         currency=currency,
         order_id="",
         memo=f"deposit {reference}",
@@ -121,7 +121,7 @@ def reserve(order: Order, *, at: datetime) -> list[Transfer]:
     return _moves(order, at, ("reserve", wallet(order.account_id), escrow(order.order_id), _quoted(order)))
 
 
-def adjust(order: Order, *, reserved_minor: int, needed_minor: int, step: str, at: datetime) -> list[Transfer]:
+def adjust(order: Order, *, reserved_milli: int, needed_milli: int, step: str, at: datetime) -> list[Transfer]:
     """Buyer, on a change of the contract: bring escrow from what it holds to what is needed now.
 
     Reserve the more before an update is sent; give back the less once the seller has agreed (or the more, when it
@@ -129,47 +129,47 @@ def adjust(order: Order, *, reserved_minor: int, needed_minor: int, step: str, a
     """
     _only(order, Side.BUYER)
     into, out_of = wallet(order.account_id), escrow(order.order_id)
-    if needed_minor >= reserved_minor:
-        return _moves(order, at, (step, into, out_of, needed_minor - reserved_minor))
-    return _moves(order, at, (step, out_of, into, reserved_minor - needed_minor))
+    if needed_milli >= reserved_milli:
+        return _moves(order, at, (step, into, out_of, needed_milli - reserved_milli))
+    return _moves(order, at, (step, out_of, into, reserved_milli - needed_milli))
 
 
-def release(order: Order, *, at: datetime, reserved_minor: int | None = None) -> list[Transfer]:
+def release(order: Order, *, at: datetime, reserved_milli: int | None = None) -> list[Transfer]:
     """Buyer, when the order came to nothing: all of escrow back to the wallet."""
     _only(order, Side.BUYER)
-    held = _quoted(order) if reserved_minor is None else reserved_minor
+    held = _quoted(order) if reserved_milli is None else reserved_milli
     return _moves(order, at, ("release", escrow(order.order_id), wallet(order.account_id), held))
 
 
 def buyer_settle(
-    order: Order, result: SettlementResult, *, at: datetime, reserved_minor: int | None = None
+    order: Order, result: SettlementResult, *, at: datetime, reserved_milli: int | None = None
 ) -> list[Transfer]:
     """Buyer, on completion: the settlement from escrow to the seller's node, the rest back to the wallet.
 
     Raises UnableToSettle when more is due than is reserved.
     """
-    return _pay(order, "settle", result.total_minor, at, reserved_minor)
+    return _pay(order, "settle", result.total_milli, at, reserved_milli)
 
 
 def buyer_cancel(
-    order: Order, fee: QuoteLine | None, *, at: datetime, reserved_minor: int | None = None
+    order: Order, fee: QuoteLine | None, *, at: datetime, reserved_milli: int | None = None
 ) -> list[Transfer]:
     """Buyer, on cancellation: the fee, if any, from escrow to the seller's node, the rest back to the wallet.
 
     Raises UnableToSettle when the fee is more than is reserved.
     """
-    return _pay(order, "cancel", fee.amount_minor if fee else 0, at, reserved_minor)
+    return _pay(order, "cancel", fee.amount_milli if fee else 0, at, reserved_milli)
 
 
 def seller_settle(order: Order, result: SettlementResult, *, at: datetime) -> list[Transfer]:
     """Seller, on completion: the buyer's node owes the energy to the provider and the wheeling to the utility."""
     _only(order, Side.SELLER)
     owed_by = receivable(order.counterparty_id)
-    wheeling = sum(line.amount_minor for line in result.lines if line.kind is LineKind.WHEELING)
+    wheeling = sum(line.amount_milli for line in result.lines if line.kind is LineKind.WHEELING)
     return _moves(
         order,
         at,
-        ("settle-energy", owed_by, provider_earnings(order.provider_id), result.total_minor - wheeling),
+        ("settle-energy", owed_by, provider_earnings(order.provider_id), result.total_milli - wheeling),
         ("settle-wheeling", owed_by, utility(), wheeling),
     )
 
@@ -177,7 +177,7 @@ def seller_settle(order: Order, result: SettlementResult, *, at: datetime) -> li
 def seller_cancel(order: Order, fee: QuoteLine | None, *, at: datetime) -> list[Transfer]:
     """Seller, on cancellation: the fee, if any, is owed to the provider."""
     _only(order, Side.SELLER)
-    amount = fee.amount_minor if fee else 0
+    amount = fee.amount_milli if fee else 0
     owed_by = receivable(order.counterparty_id)
     return _moves(order, at, ("cancel-fee", owed_by, provider_earnings(order.provider_id), amount))
 
@@ -188,7 +188,7 @@ def reverse(transfer: Transfer, *, at: datetime, memo: str) -> Transfer:
         transfer_id=f"{transfer.transfer_id}/reverse",
         debit=transfer.credit,
         credit=transfer.debit,
-        amount_minor=transfer.amount_minor,
+        amount_milli=transfer.amount_milli,
         currency=transfer.currency,
         order_id=transfer.order_id,
         memo=memo,
@@ -200,7 +200,7 @@ def balances(transfers: Iterable[Transfer]) -> dict[tuple[str, str], int]:
     """The balance of every (account, currency) that the transfers touch; they sum to zero in each currency."""
     totals: dict[tuple[str, str], int] = {}
     for transfer in transfers:
-        for account, amount in ((transfer.debit, -transfer.amount_minor), (transfer.credit, transfer.amount_minor)):
+        for account, amount in ((transfer.debit, -transfer.amount_milli), (transfer.credit, transfer.amount_milli)):
             key = (account, transfer.currency)
             totals[key] = totals.get(key, 0) + amount
     return totals
@@ -214,20 +214,20 @@ def _only(order: Order, side: Side) -> None:
 def _quoted(order: Order) -> int:
     if order.quote is None:
         raise ValueError(f"order {order.order_id} has no quote, so nothing can be reserved for it")
-    return order.quote.total_minor
+    return order.quote.total_milli
 
 
-def _pay(order: Order, step: str, due_minor: int, at: datetime, reserved_minor: int | None) -> list[Transfer]:
+def _pay(order: Order, step: str, due_milli: int, at: datetime, reserved_milli: int | None) -> list[Transfer]:
     _only(order, Side.BUYER)
-    held = _quoted(order) if reserved_minor is None else reserved_minor
-    if due_minor > held:
-        raise UnableToSettle(f"{due_minor} is due for order {order.order_id}, {held} is reserved")
+    held = _quoted(order) if reserved_milli is None else reserved_milli
+    if due_milli > held:
+        raise UnableToSettle(f"{due_milli} is due for order {order.order_id}, {held} is reserved")
     source = escrow(order.order_id)
     return _moves(
         order,
         at,
-        (step, source, payable(order.counterparty_id), due_minor),
-        (f"{step}-rest", source, wallet(order.account_id), held - due_minor),
+        (step, source, payable(order.counterparty_id), due_milli),
+        (f"{step}-rest", source, wallet(order.account_id), held - due_milli),
     )
 
 
@@ -238,7 +238,7 @@ def _moves(order: Order, at: datetime, *moves: tuple[str, str, str, int]) -> lis
             transfer_id=f"{order.order_id}/{step}",
             debit=debit,
             credit=credit,
-            amount_minor=amount,
+            amount_milli=amount,
             currency=order.currency,
             order_id=order.order_id,
             memo=step,

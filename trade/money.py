@@ -2,7 +2,7 @@
 
 Energy is whole watt-hours, money is whole minor units (cents, paise), a price is whole micro-units of the
 currency per kilowatt-hour (0.21 USD/kWh is 210_000). Nothing here is a float, and money is rounded in one place
-only, `minor_from_nano`: once per line of a quote or settlement, half away from zero.
+only, `milli_from_nano`: once per line of a quote or settlement, half away from zero.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ def divide_half_away(numerator: int, denominator: int) -> int:
 class Money:
     """A whole number of minor units of one currency; positive means "receives"."""
 
-    amount_minor: int
+    amount_milli: int
     currency: str
 
     def __add__(self, other: Money) -> Money:
         if other.currency != self.currency:
             raise CurrencyMismatch(f"cannot add {other.currency} to {self.currency}")
-        return Money(self.amount_minor + other.amount_minor, self.currency)
+        return Money(self.amount_milli + other.amount_milli, self.currency)
 
     def __neg__(self) -> Money:
-        return Money(-self.amount_minor, self.currency)
+        return Money(-self.amount_milli, self.currency)
 
     def __sub__(self, other: Money) -> Money:
         return self + (-other)
@@ -135,7 +135,7 @@ def utc(value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
-def minor_from_nano(nano: int, currency: str) -> int:
+def milli_from_nano(nano: int, currency: str) -> int:
     """Minor units from billionths of a major unit: the one place where money is rounded, half away from zero.
 
     Wh x micro/kWh = 1e-3 kWh x 1e-6 per kWh = 1e-9 major units; a minor unit is 10**-exponent of a major one.
@@ -143,12 +143,12 @@ def minor_from_nano(nano: int, currency: str) -> int:
     return divide_half_away(nano, 10 ** (9 - currency_exponent(currency)))
 
 
-def cost_minor(*, energy_wh: Series, price_micro_per_kwh: Series, currency: str) -> int:
+def cost_milli(*, energy_wh: Series, price_micro_per_kwh: Series, currency: str) -> int:
     """Cost of a series of energy at a series of prices in minor units, rounded once for the whole series."""
     if not energy_wh.is_aligned(price_micro_per_kwh):
         raise ValueError("energy and price cover different slots")
     nano = sum(e * p for e, p in zip(energy_wh.values, price_micro_per_kwh.values, strict=True))
-    return minor_from_nano(nano, currency)
+    return milli_from_nano(nano, currency)
 
 
 #: Decimal places of a kilowatt-hour said in Wh, and of a price said in micro-units.
@@ -204,6 +204,6 @@ def price_from_micro(price_micro_per_kwh: int) -> str:
     return _without_idle_zeros(decimal_text(price_micro_per_kwh, places=_PRICE_PLACES))
 
 
-def amount_from_minor(amount_minor: int, currency: str) -> str:
+def amount_from_milli(amount_milli: int, currency: str) -> str:
     """An amount with the currency's own number of decimal places (250 USD is "2.50")."""
-    return decimal_text(amount_minor, places=currency_exponent(currency))
+    return decimal_text(amount_milli, places=currency_exponent(currency))

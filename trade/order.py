@@ -91,8 +91,8 @@ class Dispute:
     opened_at: datetime
     #: When the lesser figure holds if nobody decides (trading clock).
     until: datetime
-    buyer_total_minor: int | None = None
-    seller_total_minor: int | None = None
+    buyer_total_milli: int | None = None
+    seller_total_milli: int | None = None
     resolution: str = ""
     resolved_at: datetime | None = None
 

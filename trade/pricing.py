@@ -1,6 +1,6 @@
 """From energy, prices and terms to the lines of a quote: what it costs, what cancelling costs.
 
-A quote is a sum of lines, and each line is rounded once (`money.minor_from_nano`). Buyer and seller price with this
+A quote is a sum of lines, and each line is rounded once (`money.milli_from_nano`). Buyer and seller price with this
 same module, so a quote can be proven by recalculation: equal series and rates give equal lines on both nodes.
 """
 
@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
-from trade.money import Series, divide_half_away, minor_from_nano
+from trade.money import Series, divide_half_away, milli_from_nano
 from trade.order import Order
 from trade.quote import (
     CancellationTerm,
@@ -82,7 +82,7 @@ def _line(kind: LineKind, energy_wh: int, price_micro_per_kwh: int, currency: st
     return QuoteLine(
         kind=kind,
         title=TITLES[kind],
-        amount_minor=minor_from_nano(energy_wh * price_micro_per_kwh, currency),
+        amount_milli=milli_from_nano(energy_wh * price_micro_per_kwh, currency),
         energy_wh=energy_wh,
         price_micro_per_kwh=price_micro_per_kwh,
     )
@@ -182,12 +182,12 @@ def cancellation_fee(order: Order, *, now_trading: datetime) -> QuoteLine | None
         raise UnableToCancel(f"cancelling needs {least_s} s of notice, {int(notice_s)} s are left")
     percent = max(met, key=lambda term: term.notice_s_min).fee_percent
     lines = order.quote.lines if order.quote else order_lines(order, energy_wh=order.contracted_wh)
-    energy_minor = sum(line.amount_minor for line in lines if line.kind is LineKind.ENERGY)
-    fee_minor = divide_half_away(energy_minor * percent, 100)
-    if not fee_minor:
+    energy_milli = sum(line.amount_milli for line in lines if line.kind is LineKind.ENERGY)
+    fee_milli = divide_half_away(energy_milli * percent, 100)
+    if not fee_milli:
         return None
     kind = LineKind.CANCELLATION_FEE
-    return QuoteLine(kind=kind, title=TITLES[kind], amount_minor=fee_minor)
+    return QuoteLine(kind=kind, title=TITLES[kind], amount_milli=fee_milli)
 
 
 def spread_request(available_wh: Series, energy_wh: int) -> Series:

@@ -41,7 +41,7 @@ class QuoteLine:
 
     kind: LineKind
     title: str
-    amount_minor: int
+    amount_milli: int
     energy_wh: int | None = None
     price_micro_per_kwh: int | None = None
 
@@ -57,9 +57,9 @@ class Quote:
     ttl_s: int
 
     @property
-    def total_minor(self) -> int:
+    def total_milli(self) -> int:
         """Sum of the lines: what the buyer pays."""
-        return sum(line.amount_minor for line in self.lines)
+        return sum(line.amount_milli for line in self.lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Flow:
     kind: LineKind
     payer: Party
     payee: Party
-    amount_minor: int
+    amount_milli: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,6 @@ class SettlementResult:
     version: int = 1
 
     @property
-    def total_minor(self) -> int:
+    def total_milli(self) -> int:
         """What the buyer pays in the end."""
-        return sum(line.amount_minor for line in self.lines)
+        return sum(line.amount_milli for line in self.lines)

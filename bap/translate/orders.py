@@ -10,7 +10,7 @@ from bap.translate.catalog import price_series_from_wire
 from bap.translate.views import OrderView, QuoteView, SettlementView
 from schemas import tags, values
 from trade import pricing
-from trade.money import Series, currency_exponent, divide_half_away, minor_from_nano
+from trade.money import Series, currency_exponent, divide_half_away, milli_from_nano
 from trade.order import Order
 from trade.quote import (
     CancellationTerm,
@@ -114,10 +114,10 @@ def _wheeling(item: dict[str, Any], lines: Sequence[QuoteLine], currency: str, c
         return 0
     if len(charged) == 1 and charged[0].price_micro_per_kwh is not None:
         return charged[0].price_micro_per_kwh
-    amount_minor, energy_wh = sum(line.amount_minor for line in charged), contracted_wh.total
-    nano = amount_minor * 10 ** (9 - currency_exponent(currency))
+    amount_milli, energy_wh = sum(line.amount_milli for line in charged), contracted_wh.total
+    nano = amount_milli * 10 ** (9 - currency_exponent(currency))
     rate = divide_half_away(nano, energy_wh) if energy_wh else 0
-    if rate < 0 or minor_from_nano(rate * energy_wh, currency) != amount_minor:
+    if rate < 0 or milli_from_nano(rate * energy_wh, currency) != amount_milli:
         sentence = "has grid charges that are no price per kWh; state the price in the line's item."
         raise values.refuse("message.order.quote.breakup", sentence, code=QUOTE_UNAVAILABLE)
     return rate
@@ -135,7 +135,7 @@ def _lines(quote: dict[str, Any], path: str) -> tuple[tuple[QuoteLine, ...], str
         _line(line, currency=currency, exponent=exponent, path=f"{path}.breakup[{index}]")
         for index, line in enumerate(breakup)
     )
-    lines_total = sum(line.amount_minor for line in lines)
+    lines_total = sum(line.amount_milli for line in lines)
     if lines_total != total:
         said, sums = (values.amount_to_wire(amount, exponent=exponent) for amount in (total, lines_total))
         sentence = f"is {said}, but the lines of the breakup sum to {sums}."
@@ -158,7 +158,7 @@ def _line(line: dict[str, Any], *, currency: str, exponent: int, path: str) -> Q
     return QuoteLine(
         kind=kind,
         title=pricing.TITLES[kind],
-        amount_minor=values.amount_from_wire(line["price"].get("value"), exponent=exponent, path=f"{path}.price.value"),
+        amount_milli=values.amount_from_wire(line["price"].get("value"), exponent=exponent, path=f"{path}.price.value"),
         energy_wh=None if measure is None else values.energy_from_wire(measure, path=f"{path}.item.quantity.selected"),
         price_micro_per_kwh=None if price is None else values.price_from_wire(price, path=f"{path}.item.price.value"),
     )

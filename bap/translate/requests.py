@@ -91,7 +91,7 @@ def confirm_to_wire(order: Order) -> dict[str, Any]:
         "type": "POST-FULFILLMENT",
         "status": "NOT-PAID",
         "params": {
-            "amount": values.amount_to_wire(order.quote.total_minor, exponent=exponent),
+            "amount": values.amount_to_wire(order.quote.total_milli, exponent=exponent),
             "currency": order.quote.currency,
         },
     }

@@ -50,9 +50,9 @@ class SettlementView:
     settled_at: datetime
 
     @property
-    def total_minor(self) -> int:
+    def total_milli(self) -> int:
         """Sum of the lines."""
-        return sum(line.amount_minor for line in self.lines)
+        return sum(line.amount_milli for line in self.lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +79,14 @@ class OrderView:
     has_tracking: bool
 
     @property
-    def total_minor(self) -> int | None:
+    def total_milli(self) -> int | None:
         """What the seller says the order costs, in minor units of `currency`."""
-        return None if self.lines is None else sum(line.amount_minor for line in self.lines)
+        return None if self.lines is None else sum(line.amount_milli for line in self.lines)
 
     @property
-    def fee_minor(self) -> int:
+    def fee_milli(self) -> int:
         """The cancellation fee among the lines; 0 when there is none."""
-        return sum(line.amount_minor for line in self.lines or () if line.kind is LineKind.CANCELLATION_FEE)
+        return sum(line.amount_milli for line in self.lines or () if line.kind is LineKind.CANCELLATION_FEE)
 
 
 @dataclass(frozen=True, slots=True)

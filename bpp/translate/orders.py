@@ -124,14 +124,14 @@ def _terms(order: Order) -> dict[str, Any]:
 
 def _payment(order: Order) -> dict[str, Any]:
     """The buyer's node collects; the sum is due after delivery and counts as paid once it is settled."""
-    amount_minor = sum(line.amount_minor for line in _lines(order))
+    amount_milli = sum(line.amount_milli for line in _lines(order))
     return {
         "id": order.payment_id or "1",
         "collected_by": "BAP",
         "type": "POST-FULFILLMENT",
         "status": "NOT-PAID" if order.settlement is None else "PAID",
         "params": {
-            "amount": values.amount_to_wire(amount_minor, exponent=currency_exponent(order.currency)),
+            "amount": values.amount_to_wire(amount_milli, exponent=currency_exponent(order.currency)),
             "currency": order.currency,
         },
     }
@@ -148,10 +148,10 @@ def _quote(order: Order) -> dict[str, Any]:
         raise ValueError(f"order {order.order_id} has no quote to tell about")
     exponent, currency = currency_exponent(order.currency), order.currency
     lines = _lines(order)
-    total_minor = sum(line.amount_minor for line in lines)
+    total_milli = sum(line.amount_milli for line in lines)
     return {
         "id": order.quote.quote_id,
-        "price": {"currency": currency, "value": values.amount_to_wire(total_minor, exponent=exponent)},
+        "price": {"currency": currency, "value": values.amount_to_wire(total_milli, exponent=exponent)},
         "breakup": [_line(line, currency=currency, exponent=exponent) for line in lines],
         "ttl": values.duration_to_wire(order.quote.ttl_s),
     }
@@ -166,7 +166,7 @@ def _line(line: QuoteLine, *, currency: str, exponent: int) -> dict[str, Any]:
     return {
         "title": pricing.TITLES[line.kind],
         "item": item,
-        "price": {"currency": currency, "value": values.amount_to_wire(line.amount_minor, exponent=exponent)},
+        "price": {"currency": currency, "value": values.amount_to_wire(line.amount_milli, exponent=exponent)},
     }
 
 
@@ -200,7 +200,7 @@ def _outcome(order: Order, metered_wh: Series | None) -> list[dict[str, Any]]:
     if metered is not None:
         groups.append(tags.series_to_wire(tags.METER_READINGS, metered.start, metered.slot_s, metered.values))
     if settlement is not None:
-        total = values.amount_to_wire(settlement.total_minor, exponent=currency_exponent(order.currency))
+        total = values.amount_to_wire(settlement.total_milli, exponent=currency_exponent(order.currency))
         outcome = {"settled_at": values.instant_to_wire(settlement.settled_at), "total": total}
         groups.append(tags.group_to_wire(tags.SETTLEMENT, outcome))
     return groups

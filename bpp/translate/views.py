@@ -40,9 +40,9 @@ class Selection:
     quote_total: Money | None
 
     @property
-    def quote_total_minor(self) -> int | None:
+    def quote_total_milli(self) -> int | None:
         """The amount of `quote_total` in minor units."""
-        return None if self.quote_total is None else self.quote_total.amount_minor
+        return None if self.quote_total is None else self.quote_total.amount_milli
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,18 +60,18 @@ async def _disagreements_of(stage: Stage, home: HomeFigures) -> list[str]:
         stage.prosumers[home.number].get(f"/api/providers/{member.provider_id}/balance"),
     )
     sentences = []
-    paid, reserved = stage.deposit_minor - account["balance_minor"], account["reserved_minor"]
-    if (paid, reserved) != (home.paid_minor, 0):
+    paid, reserved = stage.deposit_minor - account["balance_milli"], account["reserved_milli"]
+    if (paid, reserved) != (home.paid_milli, 0):
         sentences.append(
-            f"{member.name} paid {home.paid_minor} cents by its orders; by its wallet {paid}, with {reserved} reserved"
+            f"{member.name} paid {home.paid_milli} cents by its orders; by its wallet {paid}, with {reserved} reserved"
         )
-    if (earned := _amount(balance)) != home.earned_minor:
+    if (earned := _amount(balance)) != home.earned_milli:
         sentences.append(
-            f"{member.name} earned {home.earned_minor} cents by its orders; by the books of {member.seller} {earned}"
+            f"{member.name} earned {home.earned_milli} cents by its orders; by the books of {member.seller} {earned}"
         )
     return sentences
 
 
 def _amount(balance: Mapping[str, Any]) -> int:
     """A provider's balance in the street's currency."""
-    return sum(entry["balance_minor"] for entry in balance["items"] if entry["currency"] == fontana.CURRENCY)
+    return sum(entry["balance_milli"] for entry in balance["items"] if entry["currency"] == fontana.CURRENCY)

@@ -13,7 +13,7 @@ from typing import Any
 from cli.street.cast import Member
 from energy_catalog import fontana
 from energy_catalog.fontana import Street
-from trade.money import Series, cost_minor
+from trade.money import Series, cost_milli
 
 #: What an order that ran its course looks like to its buyer.
 COMPLETED, CANCELLED = "COMPLETED", "CANCELLED"
@@ -32,9 +32,9 @@ class OrderFigures:
     state: str
     contracted_wh: tuple[int, ...]
     delivered_wh: tuple[int, ...]
-    energy_minor: int = 0
-    wheeling_minor: int = 0
-    fee_minor: int = 0
+    energy_milli: int = 0
+    wheeling_milli: int = 0
+    fee_milli: int = 0
 
     @classmethod
     def of(cls, order: Mapping[str, Any], *, buyer: int, provider: int) -> OrderFigures:
@@ -45,7 +45,7 @@ class OrderFigures:
             return cls(buyer, provider, order["state"], contracted, (0,) * len(contracted))
         paid = {"ENERGY": 0, "WHEELING": 0, "CANCELLATION_FEE": 0}
         for line in settlement["lines"]:
-            paid[line["kind"]] += line["amount_minor"]
+            paid[line["kind"]] += line["amount_milli"]
         return cls(
             buyer,
             provider,
@@ -58,9 +58,9 @@ class OrderFigures:
         )
 
     @property
-    def paid_minor(self) -> int:
+    def paid_milli(self) -> int:
         """What the buyer paid in all."""
-        return self.energy_minor + self.wheeling_minor + self.fee_minor
+        return self.energy_milli + self.wheeling_milli + self.fee_milli
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,15 +130,15 @@ class HomeFigures:
     seller: str
     sold_wh: int = 0
     bought_wh: int = 0
-    earned_minor: int = 0
-    paid_minor: int = 0
+    earned_milli: int = 0
+    paid_milli: int = 0
     #: What the energy it bought would have cost at the retail price.
-    retail_minor: int = 0
+    retail_milli: int = 0
 
     @property
-    def saved_minor(self) -> int:
+    def saved_milli(self) -> int:
         """How much less it paid than the utility would have asked."""
-        return self.retail_minor - self.paid_minor
+        return self.retail_milli - self.paid_milli
 
 
 def home_figures(days: Iterable[DayFigures], *, street: Street, members: Sequence[Member]) -> list[HomeFigures]:
@@ -152,14 +152,14 @@ def home_figures(days: Iterable[DayFigures], *, street: Street, members: Sequenc
             delivered = sum(order.delivered_wh)
             provider.sold_wh += delivered
             buyer.bought_wh += delivered
-            provider.earned_minor += order.energy_minor + order.fee_minor
-            buyer.paid_minor += order.paid_minor
-            buyer.retail_minor += _at_retail(order.delivered_wh, retail)
+            provider.earned_milli += order.energy_milli + order.fee_milli
+            buyer.paid_milli += order.paid_milli
+            buyer.retail_milli += _at_retail(order.delivered_wh, retail)
     return list(homes.values())
 
 
 def _at_retail(energy_wh: tuple[int, ...], retail: Series) -> int:
-    return cost_minor(energy_wh=retail.with_values(energy_wh), price_micro_per_kwh=retail, currency=fontana.CURRENCY)
+    return cost_milli(energy_wh=retail.with_values(energy_wh), price_micro_per_kwh=retail, currency=fontana.CURRENCY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,9 +283,9 @@ def _home_json(home: HomeFigures) -> dict[str, Any]:
         "seller_node": home.seller,
         "kwh_sold": kwh(home.sold_wh),
         "kwh_bought": kwh(home.bought_wh),
-        "earned_minor": home.earned_minor,
-        "paid_minor": home.paid_minor,
-        "saved_minor": home.saved_minor,
+        "earned_milli": home.earned_milli,
+        "paid_milli": home.paid_milli,
+        "saved_milli": home.saved_milli,
     }
 
 

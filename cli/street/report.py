@@ -140,9 +140,9 @@ def _homes(figures: Figures) -> Table:
             home.seller,
             f"{kwh(home.sold_wh):.1f}",
             f"{kwh(home.bought_wh):.1f}",
-            f"{home.earned_minor / 100:.2f}",
-            f"{home.paid_minor / 100:.2f}",
-            f"{home.saved_minor / 100:.2f}",
+            f"{home.earned_milli / 100:.2f}",
+            f"{home.paid_milli / 100:.2f}",
+            f"{home.saved_milli / 100:.2f}",
         )
     return table
 

@@ -138,24 +138,24 @@ class LedgerAccount(SQLModel, table=True):
     """A running balance, derived from the transfers and proven against them by `ledger check`."""
 
     __tablename__ = "ledger_accounts"
-    __table_args__ = (CheckConstraint("may_overdraw OR balance_minor >= 0", name="ledger_no_overdraft"),)
+    __table_args__ = (CheckConstraint("may_overdraw OR balance_milli >= 0", name="ledger_no_overdraft"),)
     account: str = Field(sa_column=text_column(primary_key=True))
     currency: str = Field(sa_column=text_column(primary_key=True))
     may_overdraw: bool = Field(sa_column=Column(Boolean, nullable=False))
-    balance_minor: int = Field(sa_column=integer(default=0))
+    balance_milli: int = Field(sa_column=integer(default=0))
 
 
 class LedgerTransfer(SQLModel, table=True):
     """Money moved from one account to another; a trigger refuses UPDATE and DELETE."""
 
     __tablename__ = "ledger_transfers"
-    __table_args__ = (CheckConstraint("amount_minor > 0", name="ledger_amount_positive"),)
+    __table_args__ = (CheckConstraint("amount_milli > 0", name="ledger_amount_positive"),)
     transfer_id: str = Field(sa_column=text_column(primary_key=True))
     seq: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), nullable=False))
     order_id: str = Field(sa_column=Column(Text, nullable=False, index=True, server_default=text("''")))
     debit: str = Field(sa_column=text_column())
     credit: str = Field(sa_column=text_column())
-    amount_minor: int = Field(sa_column=integer())
+    amount_milli: int = Field(sa_column=integer())
     currency: str = Field(sa_column=text_column())
     memo: str = Field(sa_column=text_column(default=""))
     at: datetime = Field(sa_column=instant())

@@ -47,7 +47,7 @@ async def test_an_application_buys_and_hears_of_it(rig: BuyerRig, buyer: BuyerAp
     for action, state in (("init", "INITIALISED"), ("confirm", "ACTIVE")):
         order = await buyer.act(order["order_id"], action, wait_s=5)
         assert order["state"] == state
-    assert (await buyer.account(rig.account_id))["reserved_minor"] == order["quote"]["total_minor"]
+    assert (await buyer.account(rig.account_id))["reserved_milli"] == order["quote"]["total_milli"]
     kinds = []
     async with asyncio.timeout(10):
         async for event in buyer.order_events(order["order_id"]):

@@ -17,7 +17,7 @@ from trade.money import Series
 from trade.order import OrderState
 
 #: 1 and 2 kWh at 0.20 and 0.21 and wheeling at 0.02, minor units.
-QUOTED_MINOR = 20 + 42 + 6
+QUOTED_MILLI = 20 + 42 + 6
 
 
 @pytest.fixture
@@ -68,16 +68,16 @@ async def test_confirm_is_refused_before_init_and_after_the_quote_expired(rig: B
 
 
 async def test_confirm_without_the_money_is_402_and_changes_nothing(rig: BuyerRig) -> None:
-    rig.account_id = await rig.new_account(QUOTED_MINOR - 1)
+    rig.account_id = await rig.new_account(QUOTED_MILLI - 1)
     order = await rig.order("init")
     error = await problem(await rig.post(f"/api/orders/{order['order_id']}/confirm"), 402)
-    assert error["balance_minor"] == {"USD": QUOTED_MINOR - 1}
+    assert error["balance_milli"] == {"USD": QUOTED_MILLI - 1}
     assert (await rig.shown(order["order_id"]))["state"] == "INITIALISED"
     assert rig.seller.heard[-1]["context"]["action"] == "init"
 
     await rig.deposit(rig.account_id, 1, "second")
     assert (await rig.post(f"/api/orders/{order['order_id']}/confirm")).json()["state"] == "ACTIVE"
-    assert await rig.wallet() == (0, QUOTED_MINOR)
+    assert await rig.wallet() == (0, QUOTED_MILLI)
 
 
 async def test_a_seller_that_left_the_registry_is_503_and_nothing_is_kept(rig: BuyerRig) -> None:
@@ -140,10 +140,10 @@ async def test_choosing_again_replaces_the_draft_and_an_answer_to_the_first_choi
 
     second = (await rig.post("/api/orders", rig.choice(found))).json()
     assert second["order_id"] == first["order_id"]
-    assert second["quote"]["total_minor"] == QUOTED_MINOR
+    assert second["quote"]["total_milli"] == QUOTED_MILLI
     await rig.seller._select(stale)
     await rig.processed()
-    assert (await rig.shown(first["order_id"]))["quote"]["total_minor"] == QUOTED_MINOR
+    assert (await rig.shown(first["order_id"]))["quote"]["total_milli"] == QUOTED_MILLI
 
 
 async def test_choosing_again_after_confirm_is_409(rig: BuyerRig) -> None:
@@ -179,8 +179,8 @@ async def test_an_order_goes_from_search_to_a_contract(rig: BuyerRig) -> None:
     order = await rig.order()
     assert order["state"] == "ACTIVE"
     assert order["wire_order_id"] == order["order_id"]
-    assert order["quote"]["total_minor"] == QUOTED_MINOR
-    assert await rig.wallet() == (10_000 - QUOTED_MINOR, QUOTED_MINOR)
+    assert order["quote"]["total_milli"] == QUOTED_MILLI
+    assert await rig.wallet() == (10_000 - QUOTED_MILLI, QUOTED_MILLI)
     assert await rig.events(f"order:{order['order_id']}") == [
         "order.selecting",
         "order.quoted",
@@ -197,7 +197,7 @@ async def test_a_repeated_confirm_answers_the_same_order_and_reserves_nothing_tw
     answers = await asyncio.gather(*(rig.post(path) for _ in range(5)))
     assert {answer.json()["state"] for answer in answers} == {"ACTIVE"}
     assert [letter["context"]["action"] for letter in rig.seller.heard].count("confirm") == 1
-    assert await rig.wallet() == (10_000 - QUOTED_MINOR, QUOTED_MINOR)
+    assert await rig.wallet() == (10_000 - QUOTED_MILLI, QUOTED_MILLI)
 
 
 async def test_the_sellers_own_order_id_is_used_from_then_on(rig: BuyerRig) -> None:
@@ -231,7 +231,7 @@ async def test_silence_after_confirm_keeps_the_money_and_is_chased_with_status(r
     order = await _unanswered(rig)
     await jobs.chase_unanswered(rig.node)
     assert (await rig.shown(order["order_id"]))["state"] == "UNANSWERED"
-    assert await rig.wallet() == (10_000 - QUOTED_MINOR, QUOTED_MINOR)
+    assert await rig.wallet() == (10_000 - QUOTED_MILLI, QUOTED_MILLI)
     async with asyncio.timeout(5):
         while rig.seller.heard[-1]["context"]["action"] != "status":
             await asyncio.sleep(0.01)
@@ -356,7 +356,7 @@ async def test_a_confirm_that_may_have_reached_the_seller_is_unanswered_and_the_
         rig.clock.shift = timedelta(hours=25)
         rig.seller.script["status"] = None
         await rig.until(order["order_id"], "UNANSWERED", within_s=10)
-        assert await rig.wallet() == (10_000 - QUOTED_MINOR, QUOTED_MINOR)
+        assert await rig.wallet() == (10_000 - QUOTED_MILLI, QUOTED_MILLI)
         # The seller had read it after all.
         rig.seller.order = rig.seller._drafted(rig.seller.last("confirm"), OrderState.ACTIVE)
         await rig.seller.tell("on_confirm", request=rig.seller.last("confirm"))

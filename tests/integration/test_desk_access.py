@@ -118,7 +118,7 @@ async def test_an_account_with_a_wrong_field_is_422_and_names_it(rig: BuyerRig, 
 async def test_a_deposit_with_the_same_reference_counts_once(rig: BuyerRig) -> None:
     account_id = await rig.new_account(0)
     for _ in range(2):
-        assert (await rig.deposit(account_id, 500, "bank-1")).json()["balance_minor"] == 500
+        assert (await rig.deposit(account_id, 500, "bank-1")).json()["balance_milli"] == 500
     assert (await rig.deposit(account_id, 501, "bank-1")).status_code == 409
     assert (await rig.deposit(account_id, 0, "bank-2")).status_code == 422
     assert (await rig.deposit("nobody", 1, "bank-3")).status_code == 404
@@ -131,7 +131,7 @@ async def test_a_wallets_statement_is_read_page_by_page(rig: BuyerRig) -> None:
     path, seen, after = f"/api/accounts/{account_id}/transfers", [], None
     while True:
         page = (await rig.get(path, limit=2, **({"after": after} if after else {}))).json()
-        seen += [transfer["amount_minor"] for transfer in page["items"]]
+        seen += [transfer["amount_milli"] for transfer in page["items"]]
         after = page["next"]
         if after is None:
             break

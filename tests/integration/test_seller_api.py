@@ -291,10 +291,10 @@ async def test_curtailing_tells_the_buyer_and_takes_the_energy_off_the_shelf(sel
     assert (await refused(seller, "POST", path, more))[:2] == (422, "contracted")
     body = {"contracted": {**slots, "energy_wh": [1000, 500]}, "reason": "clouds"}
     curtailed = await seller.asked("POST", path, body, token=await seller.prosumer())
-    assert (curtailed["note"], curtailed["quote"]["total_minor"]) == ("clouds", 34)
+    assert (curtailed["note"], curtailed["quote"]["total_milli"]) == ("clouds", 34)
     letter = await seller.caught.letter("on_update")
     view = wire.order_from_wire(letter["message"])
-    assert (view.contracted_wh, view.total_minor) == (hours(1000, 500), 34)
+    assert (view.contracted_wh, view.total_milli) == (hours(1000, 500), 34)
     assert letter["context"]["bap_id"] == BAP.subscriber_id
     offer = await seller.asked("GET", "/api/offers/offer-1")
     assert (offer["energy"]["energy_wh"], offer["available"]["energy_wh"]) == ([1000, 500, 3000], [0, 0, 3000])
@@ -307,7 +307,7 @@ async def test_a_provider_that_cancels_tells_the_buyer_and_asks_no_fee(seller: S
     cancelled = await seller.asked("POST", path, {"reason": "inverter broke"})
     assert (cancelled["state"], cancelled["cancelled_by"]) == ("CANCELLED", "PROVIDER")
     view = wire.order_from_wire((await seller.caught.letter("on_status"))["message"])
-    assert (view.status, view.cancelled_by, view.total_minor) == ("CANCELLED", "PROVIDER", 0)
+    assert (view.status, view.cancelled_by, view.total_milli) == ("CANCELLED", "PROVIDER", 0)
     assert (await refused(seller, "POST", path, {"reason": "again"}))[0] == 409
     assert (await seller.asked("GET", "/api/offers/offer-1"))["available"]["energy_wh"] == [0, 0, 3000]
 

@@ -131,10 +131,10 @@ async def test_late_readings_settle_at_once_and_pay_provider_and_utility(seller:
     _, view = await told(seller)
     assert (view.status, view.detail_state, view.payment_status) == ("COMPLETE", "COMPLETED", "PAID")
     assert view.metered_wh == hours(800, 2000)
-    assert view.total_minor == 64
+    assert view.total_milli == 64
     assert (await seller.of_wire(order.wire_order_id))["state"] == "COMPLETED"
     balance = await seller.asked("GET", "/api/providers/home-7/balance")
-    assert balance["items"] == [{"currency": "USD", "balance_minor": 58}]
+    assert balance["items"] == [{"currency": "USD", "balance_milli": 58}]
     async with seller.node.database.unit_of_work() as uow:
         assert await transfers.balance(uow, "utility", "USD") == 6
         assert await transfers.balance(uow, "receivable:bap.example", "USD") == -64
@@ -201,7 +201,7 @@ async def test_two_replicas_settle_every_order_once_and_the_books_balance(databa
         assert [item["settlement"]["delivered"]["energy_wh"] for item in items] == [[900]] * 10
         proof = await seller.asked("GET", "/api/ledger/proof")
         assert proof["balanced"]
-        assert proof["moved_minor"] == {"USD": 200}
+        assert proof["moved_milli"] == {"USD": 200}
 
 
 async def test_tracking_shows_what_was_read_so_far(seller: Seller) -> None:

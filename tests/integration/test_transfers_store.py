@@ -29,8 +29,8 @@ def deposit(amount_minor: int, reference: str = "1", account_id: str = "anna", c
     )
 
 
-def move(transfer_id: str, debit: str, credit: str, amount_minor: int) -> Transfer:
-    return Transfer(transfer_id, debit, credit, amount_minor, DOLLAR, "order-1", "", EVENING_BEFORE)
+def move(transfer_id: str, debit: str, credit: str, amount_milli: int) -> Transfer:
+    return Transfer(transfer_id, debit, credit, amount_milli, DOLLAR, "order-1", "", EVENING_BEFORE)
 
 
 async def post(database: Database, *posted: Transfer) -> list[str]:
@@ -61,7 +61,7 @@ async def test_an_id_used_before_with_other_content_is_refused(database: Databas
     assert await held(database, "wallet:anna") == 100
 
 
-@pytest.mark.parametrize("statement", ["UPDATE ledger_transfers SET amount_minor = 1", "DELETE FROM ledger_transfers"])
+@pytest.mark.parametrize("statement", ["UPDATE ledger_transfers SET amount_milli = 1", "DELETE FROM ledger_transfers"])
 async def test_history_cannot_be_changed(database: Database, statement: str) -> None:
     await post(database, deposit(100))
     with pytest.raises(asyncpg.PostgresError):
@@ -111,7 +111,7 @@ async def test_statements_are_pages_newest_first(database: Database) -> None:
     await post(database, *(deposit(10 + n, str(n)) for n in range(3)))
     async with database.unit_of_work() as uow:
         first = await transfers.statement(uow, "wallet:anna", limit=2)
-        assert [t.amount_minor for t in first] == [12, 11]
+        assert [t.amount_milli for t in first] == [12, 11]
         rest = await transfers.statement(uow, "wallet:anna", after=first[-1].transfer_id, limit=2)
         assert rest == [deposit(10, "0")]
         assert await transfers.balances(uow, "wallet:anna") == {DOLLAR: 33}
@@ -122,13 +122,13 @@ async def test_the_proof_shows_balanced_books_by_currency(database: Database) ->
     async with database.unit_of_work() as uow:
         proof = await transfers.proof(uow)
     assert (proof.balanced, proof.problems, proof.transfers) == (True, (), 2)
-    assert proof.moved_minor == {"INR": 7, DOLLAR: 100}
+    assert proof.moved_milli == {"INR": 7, DOLLAR: 100}
 
 
 async def test_the_proof_names_a_balance_that_was_tampered_with(database: Database) -> None:
     await post(database, deposit(100))
     async with database.unit_of_work() as uow:
-        await uow.connection.execute("UPDATE ledger_accounts SET balance_minor = 90 WHERE account = 'wallet:anna'")
+        await uow.connection.execute("UPDATE ledger_accounts SET balance_milli = 90 WHERE account = 'wallet:anna'")
     async with database.unit_of_work() as uow:
         proof = await transfers.proof(uow)
     assert not proof.balanced

@@ -50,7 +50,7 @@ class Street:
     async def wallet(self) -> tuple[int, int]:
         """Cents that Anna is free to spend, and cents that are reserved."""
         account = await self.network.buyer.account(self.anna)
-        return account["balance_minor"], account["reserved_minor"]
+        return account["balance_milli"], account["reserved_milli"]
 
     async def at_the_seller(self, order: dict[str, Any]) -> dict[str, Any]:
         """The same order as Home 7 sees it."""
@@ -95,7 +95,7 @@ async def test_a_consumer_buys_solar_power_from_search_to_settlement(street: Str
     # 2. select -> on_select. A quote, and nothing is bound yet: the seller has not even written the order down.
     order = await network.buyer.order(street.anna, found, offer, energy(1000, 2000), wait_s=WAIT_S)
     assert order["state"] == "QUOTED"
-    assert [(line["kind"], line["amount_minor"]) for line in order["quote"]["lines"]] == [
+    assert [(line["kind"], line["amount_milli"]) for line in order["quote"]["lines"]] == [
         ("ENERGY", 20),  # 1 kWh at 0.20
         ("ENERGY", 42),  # 2 kWh at 0.21
         ("WHEELING", 6),  # 3 kWh at 0.02
@@ -159,11 +159,11 @@ async def test_a_consumer_buys_solar_power_from_search_to_settlement(street: Str
     await network.until(is_completed)
     order = await network.buyer.get_order(order["order_id"])
     assert order["settlement"]["delivered"]["energy_wh"] == [1000, 400]
-    assert order["settlement"]["total_minor"] == 20 + 8 + 3  # 0.4 kWh at 0.21, 1.4 kWh at 0.02, each rounded once
-    assert (await street.at_the_seller(order))["settlement"]["total_minor"] == 31
+    assert order["settlement"]["total_milli"] == 20 + 8 + 3  # 0.4 kWh at 0.21, 1.4 kWh at 0.02, each rounded once
+    assert (await street.at_the_seller(order))["settlement"]["total_milli"] == 31
     assert await street.wallet() == (969, 0)
     earned = await network.seller("bpp-solo").balance("home-7")
-    assert [item["balance_minor"] for item in earned["items"]] == [28]
+    assert [item["balance_milli"] for item in earned["items"]] == [28]
 
     # 11. rating -> on_rating. It shows on the order, and on the provider in the next search.
     order = await street.act(order, "rating", {"category": "Provider", "value": "5"})
@@ -191,10 +191,10 @@ async def test_a_consumer_asks_why_one_may_cancel_and_cancels_for_one_of_the_rea
     assert order["state"] == theirs["state"] == "CANCELLED"
     assert (theirs["cancelled_by"], theirs["cancellation_reason_id"]) == ("CONSUMER", reason["id"])
     assert await street.shelf() == {"held": [0, 0, 0], "sold": [0, 0, 0]}
-    fee_minor = 16  # a quarter of 62 cents, rounded
-    assert await street.wallet() == (1_000 - fee_minor, 0)
+    fee_milli = 16  # a quarter of 62 cents, rounded
+    assert await street.wallet() == (1_000 - fee_milli, 0)
     earned = await network.seller("bpp-solo").balance("home-7")
-    assert [item["balance_minor"] for item in earned["items"]] == [fee_minor]
+    assert [item["balance_milli"] for item in earned["items"]] == [fee_milli]
     await network.check_books()
 
 

@@ -76,8 +76,8 @@ def test_energy_is_offered_contracted_and_delivered_in_that_order_of_size(demo: 
 def test_the_books_balance_and_agree(demo: Demo) -> None:
     report = demo.report
     assert report["ledger_balanced"] is True, report["ledger_problems"]
-    earned = sum(home["earned_minor"] for home in report["money_by_home"])
-    paid = sum(home["paid_minor"] for home in report["money_by_home"])
+    earned = sum(home["earned_milli"] for home in report["money_by_home"])
+    paid = sum(home["paid_milli"] for home in report["money_by_home"])
     assert 0 < earned < paid  # the difference is the wheeling charge
 
 

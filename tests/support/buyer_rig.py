@@ -307,7 +307,7 @@ class BuyerRig:
     async def wallet(self) -> tuple[int, int]:
         """Balance and reserved of the account."""
         account = (await self.get(f"/api/accounts/{self.account_id}")).json()
-        return account["balance_minor"], account["reserved_minor"]
+        return account["balance_milli"], account["reserved_milli"]
 
     async def search(self) -> dict[str, Any]:
         """Search the seller and wait for its offers."""

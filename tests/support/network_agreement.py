@@ -74,7 +74,7 @@ async def check_orders(network: Network) -> Counter[str]:
 
 def _settled(order: dict[str, Any]) -> Any:
     settlement = order["settlement"]
-    return settlement and (settlement["delivered"], settlement["lines"], settlement["total_minor"])
+    return settlement and (settlement["delivered"], settlement["lines"], settlement["total_milli"])
 
 
 async def check_shelves(network: Network) -> int:
@@ -105,7 +105,7 @@ def _slots_between(start: str, series: dict[str, Any]) -> int:
 async def check_money(network: Network, *, deposited_minor: int) -> int:
     """The books balance and agree, no escrow is left, and sellers are owed just what was settled; how much that is."""
     proofs = await network.check_books()
-    balances = {entry["account"]: entry["balance_minor"] for entry in proofs[network.bap.id]["accounts"]}
+    balances = {entry["account"]: entry["balance_milli"] for entry in proofs[network.bap.id]["accounts"]}
     assert all(balance == 0 for account, balance in balances.items() if account.startswith("escrow:")), balances
     owed = sum(balance for account, balance in balances.items() if account.startswith("payable:"))
     wallets = sum(balance for account, balance in balances.items() if account.startswith("wallet:"))
@@ -114,6 +114,6 @@ async def check_money(network: Network, *, deposited_minor: int) -> int:
     for seller in network.sellers:
         for entry in proofs[seller.id]["accounts"]:
             if not entry["account"].startswith("receivable:"):
-                earned += entry["balance_minor"]
+                earned += entry["balance_milli"]
     assert earned == owed
     return owed

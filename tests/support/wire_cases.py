@@ -192,9 +192,9 @@ def settled_orders(draw: st.DrawFn) -> Order:
 def cancelled_orders(draw: st.DrawFn) -> Order:
     """A cancelled order whose quote is the fee alone, if there is one."""
     order = draw(orders(state=OrderState.CANCELLED))
-    fee_minor = draw(st.integers(0, 10**6))
+    fee_milli = draw(st.integers(0, 10**6))
     title = pricing.TITLES[LineKind.CANCELLATION_FEE]
-    fee = (QuoteLine(LineKind.CANCELLATION_FEE, title, fee_minor),) if fee_minor else ()
+    fee = (QuoteLine(LineKind.CANCELLATION_FEE, title, fee_milli),) if fee_milli else ()
     assert order.quote is not None
     by, reason, note = draw(st.sampled_from([("CONSUMER", "001", ""), ("PROVIDER", "", "the inverter broke")]))
     return replace(

@@ -9,7 +9,10 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-_STATEMENTS: tuple[str, ...] = ()
+_STATEMENTS: tuple[str, ...] = (
+    "ALTER TABLE ledger_accounts RENAME COLUMN balance_minor TO balance_milli",
+    "ALTER TABLE ledger_transfers RENAME COLUMN amount_minor TO amount_milli",
+)
 
 
 def upgrade() -> None:

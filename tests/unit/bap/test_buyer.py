@@ -114,7 +114,7 @@ def test_confirm_reserves_the_quotes_total_and_proposes_our_id() -> None:
     assert (step.order.state, step.order.wire_order_id) == (OrderState.CONFIRMING, "order-1")
     [reserve] = step.transfers
     assert (reserve.debit, reserve.credit) == ("wallet:anna", "escrow:order-1")
-    assert step.order.quote is not None and reserve.amount_minor == step.order.quote.total_minor
+    assert step.order.quote is not None and reserve.amount_milli == step.order.quote.total_milli
 
 
 def quoted(**changes: Any) -> buyer.Quoted:
@@ -148,15 +148,15 @@ def test_a_quote_for_less_is_taken_with_its_series() -> None:
     assert (step.order.state, step.order.contracted_wh) == (OrderState.QUOTED, less)
 
 
-@pytest.mark.parametrize("too_much_minor", [1, -1])
-def test_a_quote_that_its_own_prices_do_not_come_to_refuses_the_order(too_much_minor: int) -> None:
+@pytest.mark.parametrize("too_much_milli", [1, -1])
+def test_a_quote_that_its_own_prices_do_not_come_to_refuses_the_order(too_much_milli: int) -> None:
     right = quoted().quote
     first, *others = right.lines
-    wrong = replace(right, lines=(replace(first, amount_minor=first.amount_minor + too_much_minor), *others))
+    wrong = replace(right, lines=(replace(first, amount_milli=first.amount_milli + too_much_milli), *others))
     step = buyer.record_quote(an_order(state=OrderState.SELECTING), quoted(quote=wrong), now=EVENING_BEFORE)
     assert step is not None
     assert (step.order.state, step.order.refusal_code) == (OrderState.REFUSED, "QUOTE_UNFIT")
-    assert str(wrong.total_minor) in step.order.refusal and str(right.total_minor) in step.order.refusal
+    assert str(wrong.total_milli) in step.order.refusal and str(right.total_milli) in step.order.refusal
 
 
 def test_a_late_quote_changes_nothing() -> None:
@@ -194,10 +194,10 @@ def test_a_confirmation_of_what_was_never_confirmed_is_not_taken() -> None:
 
 def test_a_refusal_after_confirm_gives_everything_reserved_back() -> None:
     step = buyer.refuse(
-        an_order(state=OrderState.UNANSWERED), code="40002", sentence="Sold out.", reserved_minor=69, now=LATER
+        an_order(state=OrderState.UNANSWERED), code="40002", sentence="Sold out.", reserved_milli=69, now=LATER
     )
     [released] = step.transfers
-    assert (released.debit, released.credit, released.amount_minor) == ("escrow:order-1", "wallet:anna", 69)
+    assert (released.debit, released.credit, released.amount_milli) == ("escrow:order-1", "wallet:anna", 69)
     assert (step.order.state, step.order.refusal) == (OrderState.REFUSED, "Sold out.")
 
 
@@ -211,7 +211,7 @@ def test_the_event_of_a_step_is_named_after_the_state() -> None:
     order = an_order(state=OrderState.SELECTING)
     quote = requote(order, order.contracted_wh, quote_id="q")
     step = buyer.record_quote(order, quoted(quote=quote), now=EVENING_BEFORE)
-    assert step is not None and step.events == (("order.quoted", {"total_minor": quote.total_minor}),)
+    assert step is not None and step.events == (("order.quoted", {"total_milli": quote.total_milli}),)
 
 
 def test_an_unfit_second_quote_leaves_the_first_standing() -> None:

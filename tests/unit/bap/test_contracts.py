@@ -16,18 +16,18 @@ from trade.order import Order, OrderState
 
 WAIT = timedelta(seconds=60)
 #: 1 and 2 kWh at 0.21 and wheeling at 0.02.
-QUOTED_MINOR = 69
+QUOTED_MILLI = 69
 
 
 def a_contract(**changes: Any) -> Order:
     return an_order(**{"state": OrderState.ACTIVE, "wire_order_id": "order-1", **changes})
 
 
-def update(order: Order, series: Series, *, reserved_minor: int = QUOTED_MINOR, **times: Any) -> Any:
+def update(order: Order, series: Series, *, reserved_milli: int = QUOTED_MILLI, **times: Any) -> Any:
     return contracts.start_update(
         order,
         series,
-        reserved_minor=reserved_minor,
+        reserved_milli=reserved_milli,
         message_id="m",
         now=EVENING_BEFORE,
         **{"now_trading": EVENING_BEFORE, "wait": WAIT, **times},
@@ -35,20 +35,20 @@ def update(order: Order, series: Series, *, reserved_minor: int = QUOTED_MINOR, 
 
 
 def moved(step: Any) -> list[tuple[str, str, int]]:
-    return [(t.debit, t.credit, t.amount_minor) for t in step.transfers]
+    return [(t.debit, t.credit, t.amount_milli) for t in step.transfers]
 
 
 def change(order: Order, series: Series, **options: Any) -> Any:
-    defaults: dict[str, Any] = {"asked_wh": None, "seller_total_minor": None, "reserved_minor": QUOTED_MINOR}
+    defaults: dict[str, Any] = {"asked_wh": None, "seller_total_milli": None, "reserved_milli": QUOTED_MILLI}
     return contracts.record_change(order, series, **{**defaults, **options}, message_id="m2", now=EVENING_BEFORE)
 
 
-def complete(order: Order, metered: Series | None, lines: Any = None, reserved_minor: int = QUOTED_MINOR) -> Any:
+def complete(order: Order, metered: Series | None, lines: Any = None, reserved_milli: int = QUOTED_MILLI) -> Any:
     return contracts.record_completion(
         order,
         metered_wh=metered,
         seller_lines=lines,
-        reserved_minor=reserved_minor,
+        reserved_milli=reserved_milli,
         now=EVENING_BEFORE,
         now_trading=SLOT_START + timedelta(days=1),
     )
@@ -75,15 +75,15 @@ def test_a_slot_that_has_begun_cannot_be_changed() -> None:
 
 
 def test_a_larger_contract_reserves_the_difference_first_and_a_smaller_one_nothing() -> None:
-    assert moved(update(a_contract(), hours(2000, 2000))) == [("wallet:anna", "escrow:order-1", 92 - QUOTED_MINOR)]
+    assert moved(update(a_contract(), hours(2000, 2000))) == [("wallet:anna", "escrow:order-1", 92 - QUOTED_MILLI)]
     assert moved(update(a_contract(), hours(1000, 1000))) == []
 
 
 def test_a_refused_change_gives_back_what_it_reserved() -> None:
     step = contracts.refuse_update(
-        a_contract(), code="50002", sentence="No.", reserved_minor=92, message_id="m", now=EVENING_BEFORE
+        a_contract(), code="50002", sentence="No.", reserved_milli=92, message_id="m", now=EVENING_BEFORE
     )
-    assert moved(step) == [("escrow:order-1", "wallet:anna", 92 - QUOTED_MINOR)]
+    assert moved(step) == [("escrow:order-1", "wallet:anna", 92 - QUOTED_MILLI)]
     assert step.order.awaiting_until is None
 
 
@@ -101,12 +101,12 @@ def test_an_agreed_change_is_priced_here_and_escrow_follows() -> None:
         a_contract(awaiting_until=EVENING_BEFORE + WAIT),
         asked,
         asked_wh=asked,
-        reserved_minor=92,
-        seller_total_minor=93,
+        reserved_milli=92,
+        seller_total_milli=93,
     )
     assert step.order.contracted_wh == asked
-    assert step.order.quote.total_minor == 92
-    assert step.events[0][1]["seller_total_minor"] == 93
+    assert step.order.quote.total_milli == 92
+    assert step.events[0][1]["seller_total_milli"] == 93
     assert step.order.awaiting_until is None
     assert step.transfers == ()
 
@@ -114,11 +114,11 @@ def test_an_agreed_change_is_priced_here_and_escrow_follows() -> None:
 def test_a_curtailment_lowers_the_contract_and_gives_the_rest_back() -> None:
     step = change(a_contract(), hours(1000, 500))
     assert step.events[0][0] == "order.curtailed"
-    assert moved(step) == [("escrow:order-1", "wallet:anna", QUOTED_MINOR - step.order.quote.total_minor)]
+    assert moved(step) == [("escrow:order-1", "wallet:anna", QUOTED_MILLI - step.order.quote.total_milli)]
 
 
 def test_a_curtailment_that_crosses_our_own_change_leaves_what_the_change_reserved() -> None:
-    step = change(a_contract(awaiting_until=EVENING_BEFORE + WAIT), hours(1000, 500), reserved_minor=92)
+    step = change(a_contract(awaiting_until=EVENING_BEFORE + WAIT), hours(1000, 500), reserved_milli=92)
     assert step.transfers == ()
     assert contracts.waits_for_change(step.order)
 
@@ -129,7 +129,7 @@ def test_a_repeated_curtailment_says_nothing_new() -> None:
 
 
 def cancel(order: Order, **changes: Any) -> Any:
-    given = {"cancelled_by": "CONSUMER", "fee_minor": 0, "reserved_minor": QUOTED_MINOR, **changes}
+    given = {"cancelled_by": "CONSUMER", "fee_milli": 0, "reserved_milli": QUOTED_MILLI, **changes}
     return contracts.record_cancellation(order, **{"now": EVENING_BEFORE, "now_trading": EVENING_BEFORE, **given})
 
 
@@ -140,27 +140,27 @@ def test_cancelling_is_refused_once_delivery_began_and_before_there_is_a_contrac
 
 
 def test_a_fee_within_the_terms_is_paid_and_the_rest_given_back() -> None:
-    step = cancel(a_contract(state=OrderState.CANCELLING), fee_minor=16, now_trading=SLOT_START - timedelta(hours=2))
+    step = cancel(a_contract(state=OrderState.CANCELLING), fee_milli=16, now_trading=SLOT_START - timedelta(hours=2))
     assert moved(step) == [
         ("escrow:order-1", "payable:bpp.example", 16),
-        ("escrow:order-1", "wallet:anna", QUOTED_MINOR - 16),
+        ("escrow:order-1", "wallet:anna", QUOTED_MILLI - 16),
     ]
 
 
 def test_a_fee_above_the_terms_is_disputed_and_escrow_stays() -> None:
-    step = cancel(a_contract(state=OrderState.CANCELLING), fee_minor=17, now_trading=SLOT_START - timedelta(hours=2))
+    step = cancel(a_contract(state=OrderState.CANCELLING), fee_milli=17, now_trading=SLOT_START - timedelta(hours=2))
     assert step.transfers == ()
     assert [kind for kind, _ in step.events] == ["order.cancelled", "order.cancellation_disputed"]
 
 
 def test_an_answer_that_comes_after_delivery_began_may_ask_the_last_terms_fee() -> None:
-    step = cancel(a_contract(state=OrderState.CANCELLING), fee_minor=32, now_trading=SLOT_START + timedelta(hours=1))
+    step = cancel(a_contract(state=OrderState.CANCELLING), fee_milli=32, now_trading=SLOT_START + timedelta(hours=1))
     assert moved(step)[0] == ("escrow:order-1", "payable:bpp.example", 32)
 
 
 def test_a_seller_that_cancels_gets_no_fee() -> None:
-    assert moved(cancel(a_contract(), cancelled_by="PROVIDER")) == [("escrow:order-1", "wallet:anna", QUOTED_MINOR)]
-    assert cancel(a_contract(), cancelled_by="PROVIDER", fee_minor=1).transfers == ()
+    assert moved(cancel(a_contract(), cancelled_by="PROVIDER")) == [("escrow:order-1", "wallet:anna", QUOTED_MILLI)]
+    assert cancel(a_contract(), cancelled_by="PROVIDER", fee_milli=1).transfers == ()
 
 
 def test_a_refused_cancel_leaves_the_contract() -> None:
@@ -175,7 +175,7 @@ def test_a_settlement_that_differs_by_one_minor_unit_moves_nothing() -> None:
     wrong = requote(order, hours(1000, 1050), quote_id="q").lines
     step = complete(order, hours(1000, 1000), wrong)
     assert step.events[0][0] == "order.settlement_disputed"
-    assert step.events[0][1]["our_total_minor"] == 46
+    assert step.events[0][1]["our_total_milli"] == 46
     assert step.order == order and step.transfers == ()
 
 
@@ -185,7 +185,7 @@ def test_a_completion_without_readings_for_the_contract_is_disputed(metered: Ser
 
 
 def test_a_settlement_above_what_is_reserved_is_disputed() -> None:
-    assert complete(a_contract(), hours(1000, 2000), reserved_minor=68).transfers == ()
+    assert complete(a_contract(), hours(1000, 2000), reserved_milli=68).transfers == ()
 
 
 def test_an_agreed_settlement_pays_the_seller_and_returns_the_rest() -> None:
@@ -195,7 +195,7 @@ def test_an_agreed_settlement_pays_the_seller_and_returns_the_rest() -> None:
     assert step.order.state is OrderState.COMPLETED
     assert moved(step) == [
         ("escrow:order-1", "payable:bpp.example", 46),
-        ("escrow:order-1", "wallet:anna", QUOTED_MINOR - 46),
+        ("escrow:order-1", "wallet:anna", QUOTED_MILLI - 46),
     ]
     assert complete(step.order, metered, lines) is None
 
@@ -203,7 +203,7 @@ def test_an_agreed_settlement_pays_the_seller_and_returns_the_rest() -> None:
 def test_energy_beyond_the_contract_is_not_paid() -> None:
     order = a_contract()
     step = complete(order, hours(5000, 5000), pricing.order_lines(order, energy_wh=order.contracted_wh))
-    assert step.order.settlement.total_minor == QUOTED_MINOR
+    assert step.order.settlement.total_milli == QUOTED_MILLI
 
 
 def test_a_later_rating_replaces_the_earlier_and_needs_a_contract() -> None:

@@ -116,7 +116,7 @@ def test_update_moves_the_sold_energy_and_prices_the_order_again() -> None:
     assert decision.offer.sold_wh == hours(1000, 0, 0)
     assert decision.order.state is OrderState.ACTIVE
     assert decision.order.quote is not None
-    assert [line.amount_minor for line in decision.order.quote.lines] == [20, 2]
+    assert [line.amount_milli for line in decision.order.quote.lines] == [20, 2]
     assert decision.order.quote.quote_id == "q"
 
 
@@ -145,7 +145,7 @@ def test_cancel_is_refused_after_delivery_start() -> None:
 
 
 @pytest.mark.parametrize(
-    ("notice", "fee_minor"),
+    ("notice", "fee_milli"),
     [
         (timedelta(hours=4), 0),
         (timedelta(hours=4) - SECOND, 16),
@@ -154,12 +154,12 @@ def test_cancel_is_refused_after_delivery_start() -> None:
         (timedelta(0), 31),
     ],
 )
-def test_the_fee_follows_the_notice_on_the_trading_clock(notice: timedelta, fee_minor: int) -> None:
+def test_the_fee_follows_the_notice_on_the_trading_clock(notice: timedelta, fee_milli: int) -> None:
     decision = cancelled(confirmed(), trading=SLOT_START - notice, wall=EVENING_BEFORE + timedelta(days=999))
-    assert (decision.fee.amount_minor if decision.fee else 0) == fee_minor
-    assert sum(transfer.amount_minor for transfer in decision.transfers) == fee_minor
+    assert (decision.fee.amount_milli if decision.fee else 0) == fee_milli
+    assert sum(transfer.amount_milli for transfer in decision.transfers) == fee_milli
     assert decision.order.quote is not None
-    assert decision.order.quote.total_minor == fee_minor
+    assert decision.order.quote.total_milli == fee_milli
 
 
 def test_notice_counts_from_the_first_slot_with_energy() -> None:
@@ -216,7 +216,7 @@ def test_a_provider_that_gives_up_costs_the_buyer_nothing() -> None:
     decision = contract.give_up(sold.order, sold.offer, reason="storm", at=moment(), quote_id="q")
     assert (decision.order.state, decision.order.cancelled_by) == (OrderState.CANCELLED, "PROVIDER")
     assert decision.order.quote is not None
-    assert decision.order.quote.total_minor == 0
+    assert decision.order.quote.total_milli == 0
     assert decision.offer.available_wh == hours(0, 0, 3000)
 
 
@@ -271,7 +271,7 @@ def test_an_order_with_empty_slots_at_its_ends_settles_over_its_own_slots() -> N
 def test_settling_pays_the_provider_and_the_utility() -> None:
     order = running(1, 1000)
     [entry] = contract.settle_meter([order], metered_wh=hours(500), due=["order-1"], at=moment(trading=SLOT_START))
-    paid = {transfer.credit: transfer.amount_minor for transfer in entry.transfers}
+    paid = {transfer.credit: transfer.amount_milli for transfer in entry.transfers}
     assert paid == {"provider:home-7": 10, "utility": 1}
     assert entry.order.settlement is not None
     assert entry.order.settlement.settled_at == SLOT_START

@@ -88,7 +88,7 @@ def test_a_quote_prices_every_slot_of_a_part_of_the_offer() -> None:
     order = quoted(demand(requested_wh=hours(2000, 3000, start=SLOT_START + timedelta(hours=1))))
     assert order.price_micro_per_kwh == hours(210_000, 220_000, start=SLOT_START + timedelta(hours=1))
     assert order.quote is not None
-    assert [line.amount_minor for line in order.quote.lines] == [42, 66, 10]
+    assert [line.amount_milli for line in order.quote.lines] == [42, 66, 10]
 
 
 def test_a_single_quantity_is_spread_over_open_free_slots_inside_the_window() -> None:

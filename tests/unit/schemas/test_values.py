@@ -109,18 +109,18 @@ def test_a_price_survives_the_wire(price_micro: int) -> None:
     assert values.price_from_wire(values.price_to_wire(price_micro), path="x") == price_micro
 
 
-@given(st.integers(-values.AMOUNT_MINOR_MAX, values.AMOUNT_MINOR_MAX), st.integers(0, 3))
-def test_an_amount_survives_the_wire(amount_minor: int, exponent: int) -> None:
-    text = values.amount_to_wire(amount_minor, exponent=exponent)
-    assert values.amount_from_wire(text, exponent=exponent, path="x") == amount_minor
+@given(st.integers(-values.AMOUNT_MILLI_MAX, values.AMOUNT_MILLI_MAX), st.integers(0, 3))
+def test_an_amount_survives_the_wire(amount_milli: int, exponent: int) -> None:
+    text = values.amount_to_wire(amount_milli, exponent=exponent)
+    assert values.amount_from_wire(text, exponent=exponent, path="x") == amount_milli
 
 
 @pytest.mark.parametrize(
-    ("amount_minor", "exponent", "text"),
+    ("amount_milli", "exponent", "text"),
     [(30, 2, "0.30"), (-5, 2, "-0.05"), (700_000, 2, "7000.00"), (7, 0, "7"), (1, 3, "0.001"), (0, 2, "0.00")],
 )
-def test_amounts_are_written_with_all_decimals_of_their_currency(amount_minor: int, exponent: int, text: str) -> None:
-    assert values.amount_to_wire(amount_minor, exponent=exponent) == text
+def test_amounts_are_written_with_all_decimals_of_their_currency(amount_milli: int, exponent: int, text: str) -> None:
+    assert values.amount_to_wire(amount_milli, exponent=exponent) == text
 
 
 def test_a_fraction_of_a_cent_is_refused_and_not_rounded() -> None:

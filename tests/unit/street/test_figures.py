@@ -30,11 +30,11 @@ def run(*days: DayFigures, nodes: list[NodeFigures] | None = None, failures: lis
 
 
 def test_refused_and_cancelled_orders_are_neither_contracted_nor_delivered() -> None:
-    traded = day(order("REFUSED", contracted=500), order("CANCELLED", contracted=400, fee_minor=3))
+    traded = day(order("REFUSED", contracted=500), order("CANCELLED", contracted=400, fee_milli=3))
     assert sum(traded.contracted_wh) == sum(traded.delivered_wh) == 0
     document = run(traded).to_json()
     assert (document["orders_failed"], document["orders_cancelled"], document["orders_completed"]) == (1, 1, 0)
-    assert document["money_by_home"][0]["paid_minor"] == document["money_by_home"][1]["earned_minor"] == 3
+    assert document["money_by_home"][0]["paid_milli"] == document["money_by_home"][1]["earned_milli"] == 3
 
 
 def test_an_order_that_never_completed_counts_as_failed() -> None:
@@ -59,7 +59,7 @@ def test_delivery_beyond_what_the_buyer_drew_is_delivered_but_not_used() -> None
 
 
 def test_the_report_holds_what_it_promises() -> None:
-    traded = day(order("COMPLETED", contracted=900, delivered=700, energy_minor=10, wheeling_minor=2))
+    traded = day(order("COMPLETED", contracted=900, delivered=700, energy_milli=10, wheeling_milli=2))
     nodes = [
         NodeFigures("bap", {"on_search": 3}, {}, balanced=True),
         NodeFigures("east", {"search": 2}, {"search": 1}, True),
@@ -84,11 +84,11 @@ def test_money_is_the_lines_of_the_settlement() -> None:
         "contracted": {"energy_wh": [900, 0]},
         "settlement": {
             "delivered": {"energy_wh": [700, 0]},
-            "lines": [{"kind": "ENERGY", "amount_minor": 9}, {"kind": "WHEELING", "amount_minor": 2}],
+            "lines": [{"kind": "ENERGY", "amount_milli": 9}, {"kind": "WHEELING", "amount_milli": 2}],
         },
     }
     known = OrderFigures.of(settled, buyer=1, provider=2)
-    assert (known.delivered_wh, known.energy_minor, known.wheeling_minor, known.paid_minor) == ((700, 0), 9, 2, 11)
+    assert (known.delivered_wh, known.energy_milli, known.wheeling_milli, known.paid_milli) == ((700, 0), 9, 2, 11)
 
 
 def test_the_page_needs_nothing_from_elsewhere_and_escapes_what_it_shows() -> None:

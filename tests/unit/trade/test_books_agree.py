@@ -102,7 +102,7 @@ class TwoNodes(RuleBasedStateMachine):
             return
         self.step(answer)
         if answer is E.SELLER_REFUSED:
-            self.buyer.post(ledger.release(self.b, at=self.now, reserved_minor=self.escrow()))
+            self.buyer.post(ledger.release(self.b, at=self.now, reserved_milli=self.escrow()))
 
     @precondition(lambda self: self.state() is S.ACTIVE)
     @rule(wh=contract_wh, agreed=st.booleans())
@@ -110,10 +110,10 @@ class TwoNodes(RuleBasedStateMachine):
         assert self.b and self.b.quote
         self.changes += 1
         old, new = self.b.quote, requote(self.b, hours(*wh), quote_id=f"quote-{self.changes}")
-        self.adjust(max(self.escrow(), new.total_minor), f"update-{new.quote_id}")
+        self.adjust(max(self.escrow(), new.total_milli), f"update-{new.quote_id}")
         if agreed:
             self.both(E.UPDATED, contracted_wh=hours(*wh), quote=new)
-        self.adjust((new if agreed else old).total_minor, f"updated-{new.quote_id}")
+        self.adjust((new if agreed else old).total_milli, f"updated-{new.quote_id}")
 
     @precondition(lambda self: self.state() in {S.ACTIVE, S.DELIVERING, S.CANCELLING})
     @rule(data=st.data())
@@ -123,12 +123,12 @@ class TwoNodes(RuleBasedStateMachine):
         less = hours(*(data.draw(st.integers(0, wh)) for wh in self.b.contracted_wh.values))
         new = requote(self.b, less, quote_id=f"quote-{self.changes}")
         self.both(E.CURTAILED, contracted_wh=less, quote=new)
-        self.adjust(new.total_minor, f"curtail-{new.quote_id}")
+        self.adjust(new.total_milli, f"curtail-{new.quote_id}")
 
     def adjust(self, needed: int, step: str) -> None:
         assert self.b
         self.buyer.post(
-            ledger.adjust(self.b, reserved_minor=self.escrow(), needed_minor=needed, step=step, at=self.now)
+            ledger.adjust(self.b, reserved_milli=self.escrow(), needed_milli=needed, step=step, at=self.now)
         )
 
     @precondition(lambda self: self.state() is S.ACTIVE)
@@ -148,7 +148,7 @@ class TwoNodes(RuleBasedStateMachine):
             self.step(E.CANCEL_REFUSED)
             return
         self.both(E.CANCELLED)
-        self.buyer.post(ledger.buyer_cancel(self.b, fee, at=self.now, reserved_minor=self.escrow()))
+        self.buyer.post(ledger.buyer_cancel(self.b, fee, at=self.now, reserved_milli=self.escrow()))
         self.seller.post(ledger.seller_cancel(self.s, fee, at=self.now))
 
     @precondition(lambda self: self.state() is S.ACTIVE)
@@ -171,7 +171,7 @@ class TwoNodes(RuleBasedStateMachine):
         assert sellers == buyers
         self.both(E.SETTLED, settlement=sellers)
         self.seller.post(ledger.seller_settle(self.s, sellers, at=self.now))
-        self.buyer.post(ledger.buyer_settle(self.b, buyers, at=self.now, reserved_minor=self.escrow()))
+        self.buyer.post(ledger.buyer_settle(self.b, buyers, at=self.now, reserved_milli=self.escrow()))
 
     @invariant()
     def both_books_agree(self) -> None:
@@ -191,7 +191,7 @@ class TwoNodes(RuleBasedStateMachine):
             return
         assert self.b.quote
         live = self.b.state not in order.TERMINAL_STATES | order.RESTING_STATES
-        assert self.buyer.total("escrow:") == (self.b.quote.total_minor if live else 0)
+        assert self.buyer.total("escrow:") == (self.b.quote.total_milli if live else 0)
 
 
 TestTwoNodes = TwoNodes.TestCase

@@ -26,7 +26,7 @@ def delivered(*wh: int) -> SettlementResult:
 
 
 def moves(transfers: list[Transfer]) -> list[tuple[str, str, str, int]]:
-    return [(t.transfer_id, t.debit, t.credit, t.amount_minor) for t in transfers]
+    return [(t.transfer_id, t.debit, t.credit, t.amount_milli) for t in transfers]
 
 
 @pytest.mark.parametrize("amount", [0, -5])
@@ -57,9 +57,9 @@ def test_the_sellers_copy_never_touches_a_wallet_nor_the_buyers_a_providers_earn
 
 def test_more_than_is_reserved_is_never_paid_out() -> None:
     with pytest.raises(ledger.UnableToSettle, match="69 is due for order order-1, 68 is reserved"):
-        ledger.buyer_settle(BUYERS, delivered(1000, 2000), at=NOW, reserved_minor=68)
+        ledger.buyer_settle(BUYERS, delivered(1000, 2000), at=NOW, reserved_milli=68)
     with pytest.raises(ledger.UnableToSettle):
-        ledger.buyer_cancel(BUYERS, FEE, at=NOW, reserved_minor=15)
+        ledger.buyer_cancel(BUYERS, FEE, at=NOW, reserved_milli=15)
 
 
 def test_only_the_outside_world_and_receivables_may_be_overdrawn() -> None:
@@ -91,7 +91,7 @@ def test_confirm_reserves_the_quote_and_a_refusal_gives_it_back() -> None:
 
 def test_a_change_moves_only_the_difference() -> None:
     def change(reserved: int, needed: int) -> list[tuple[str, str, str, int]]:
-        return moves(ledger.adjust(BUYERS, reserved_minor=reserved, needed_minor=needed, step="update-q2", at=NOW))
+        return moves(ledger.adjust(BUYERS, reserved_milli=reserved, needed_milli=needed, step="update-q2", at=NOW))
 
     assert change(69, 100) == [("order-1/update-q2", "wallet:anna", "escrow:order-1", 31)]
     assert change(69, 40) == [("order-1/update-q2", "escrow:order-1", "wallet:anna", 29)]
@@ -175,4 +175,4 @@ def test_both_books_agree_on_any_delivery(first: int, second: int) -> None:
     sellers = ledger.balances(ledger.seller_settle(SELLERS, result, at=NOW))
     owed = buyers.get((ledger.payable("bpp.example"), "USD"), 0)
     assert owed == -sellers.get((ledger.receivable("bap.example"), "USD"), 0)
-    assert owed == result.total_minor
+    assert owed == result.total_milli

@@ -41,13 +41,13 @@ def test_a_number_too_long_for_the_database_is_refused() -> None:
     [(250, "USD", "2.50"), (-5, "INR", "-0.05"), (7, "JPY", "7"), (0, "KWD", "0.000")],
 )
 def test_amounts_are_written_with_the_places_of_their_currency(minor: int, currency: str, text: str) -> None:
-    assert money.amount_from_minor(minor, currency) == text
+    assert money.amount_from_milli(minor, currency) == text
 
 
 @given(st.integers(min_value=-(10**13), max_value=10**13))
 def test_a_written_quantity_reads_back_as_itself(units: int) -> None:
     assert money.wh_from_kwh(money.kwh_from_wh(units)) == units
-    assert money.whole_units(money.amount_from_minor(units, "USD"), places=2) == units
+    assert money.whole_units(money.amount_from_milli(units, "USD"), places=2) == units
 
 
 @given(st.integers(min_value=0, max_value=10**17))
@@ -65,21 +65,21 @@ def test_division_rounds_half_away_from_zero_as_decimal_does(numerator: int, den
 
 @pytest.mark.parametrize(("nano", "minor"), [(8_175_000_000, 818), (5_000_000, 1), (4_999_999, 0), (-5_000_000, -1)])
 def test_a_half_cent_is_rounded_away_from_zero(nano: int, minor: int) -> None:
-    assert money.minor_from_nano(nano, "USD") == minor
+    assert money.milli_from_nano(nano, "USD") == minor
 
 
 @given(priced_energies())
 def test_a_cost_is_within_half_a_cent_of_the_exact_cost(case: tuple[Series, Series]) -> None:
     energy, price = case
     exact_nano = sum(e * p for e, p in zip(energy.values, price.values, strict=True))
-    cost = money.cost_minor(energy_wh=energy, price_micro_per_kwh=price, currency="USD")
+    cost = money.cost_milli(energy_wh=energy, price_micro_per_kwh=price, currency="USD")
     assert abs(cost * 10**7 - exact_nano) * 2 <= 10**7
 
 
 def test_series_over_other_slots_have_no_cost() -> None:
     later = hours(210_000, start=SLOT_START + timedelta(hours=1))
     with pytest.raises(ValueError, match="different slots"):
-        money.cost_minor(energy_wh=hours(1000), price_micro_per_kwh=later, currency="USD")
+        money.cost_milli(energy_wh=hours(1000), price_micro_per_kwh=later, currency="USD")
 
 
 def test_a_series_refuses_a_local_start_no_slots_and_slots_of_no_length() -> None:

@@ -28,7 +28,7 @@ def lines(energy: Series, price: Series, wheeling: int = 0, currency: str = "USD
     found = pricing.lines_for(
         energy_wh=energy, price_micro_per_kwh=price, wheeling_micro_per_kwh=wheeling, currency=currency
     )
-    return [(line.kind, line.amount_minor) for line in found]
+    return [(line.kind, line.amount_milli) for line in found]
 
 
 def test_energy_and_prices_over_other_slots_are_refused() -> None:
@@ -51,12 +51,12 @@ def test_each_distinct_price_has_one_line_in_order_of_time() -> None:
         ttl_s=300,
         quote_id="q",
     )
-    assert [(line.title, line.energy_wh, line.price_micro_per_kwh, line.amount_minor) for line in quote.lines] == [
+    assert [(line.title, line.energy_wh, line.price_micro_per_kwh, line.amount_milli) for line in quote.lines] == [
         ("ENERGY", 4000, 300_000, 120),
         ("ENERGY", 2000, 210_000, 42),
         ("DISCOM_FEES", 6000, 20_000, 12),
     ]
-    assert quote.total_minor == 174
+    assert quote.total_milli == 174
     assert quote.expires_at == EVENING_BEFORE + timedelta(seconds=300)
 
 
@@ -90,7 +90,7 @@ def test_a_quote_is_within_half_a_cent_a_line_of_the_exact_cost(case: tuple[Seri
 def test_a_flat_price_quote_is_the_cost_of_the_series(case: tuple[Series, Series]) -> None:
     energy, price = case
     flat = Series.flat(energy, price.values[0])
-    cost = money.cost_minor(energy_wh=energy, price_micro_per_kwh=flat, currency="USD")
+    cost = money.cost_milli(energy_wh=energy, price_micro_per_kwh=flat, currency="USD")
     assert lines(energy, flat) == [(LineKind.ENERGY, cost)]
 
 
@@ -120,7 +120,7 @@ def fee_with_notice(notice: timedelta, **changes: object) -> int:
     order = an_order(**changes)  # type: ignore[arg-type]
     fee = pricing.cancellation_fee(order, now_trading=SLOT_START - notice)
     assert fee is None or fee.kind is LineKind.CANCELLATION_FEE
-    return fee.amount_minor if fee else 0
+    return fee.amount_milli if fee else 0
 
 
 def test_an_order_cannot_be_cancelled_once_delivery_began() -> None:
@@ -136,11 +136,11 @@ def test_an_order_cannot_be_cancelled_with_less_notice_than_any_term() -> None:
 
 
 @pytest.mark.parametrize(
-    ("notice_s", "fee_minor"),
+    ("notice_s", "fee_milli"),
     [(14_401, 0), (14_400, 0), (14_399, 16), (3600, 16), (3599, 32), (0, 32)],
 )
-def test_notice_met_to_the_second_still_counts(notice_s: int, fee_minor: int) -> None:
-    assert fee_with_notice(timedelta(seconds=notice_s)) == fee_minor
+def test_notice_met_to_the_second_still_counts(notice_s: int, fee_milli: int) -> None:
+    assert fee_with_notice(timedelta(seconds=notice_s)) == fee_milli
 
 
 def test_the_order_of_the_terms_does_not_matter() -> None:
@@ -156,7 +156,7 @@ def test_notice_counts_from_the_first_slot_that_holds_energy() -> None:
     order = an_order(energy_wh=hours(0, 3000))
     fee = pricing.cancellation_fee(order, now_trading=SLOT_START)
     assert fee is not None
-    assert fee.amount_minor == 16
+    assert fee.amount_milli == 16
 
 
 @given(energies(), prices_micro, st.integers(0, 100), st.integers(0, 100_000))
@@ -165,7 +165,7 @@ def test_a_fee_never_exceeds_what_is_reserved(energy: Series, price: int, percen
     when = order.delivery_start - timedelta(seconds=notice_s)
     fee = pricing.cancellation_fee(order, now_trading=when)
     assert order.quote is not None
-    assert 0 <= (fee.amount_minor if fee else 0) <= order.quote.total_minor
+    assert 0 <= (fee.amount_milli if fee else 0) <= order.quote.total_milli
 
 
 @pytest.mark.parametrize(

@@ -75,15 +75,15 @@ def test_a_negative_reading_is_refused() -> None:
 def test_settled_energy_is_the_smaller_of_contract_and_meter_in_every_slot() -> None:
     result = settlement.settle(an_order(), metered_wh=hours(1500, 1900), now=AFTER)
     assert result.delivered_wh == hours(1000, 1900)
-    assert [(line.kind, line.amount_minor) for line in result.lines] == [
+    assert [(line.kind, line.amount_milli) for line in result.lines] == [
         (LineKind.ENERGY, 61),  # 2.9 kWh x 0.21 = 0.609
         (LineKind.WHEELING, 6),  # 2.9 kWh x 0.02 = 0.058
     ]
-    assert (result.total_minor, result.settled_at) == (67, AFTER)
+    assert (result.total_milli, result.settled_at) == (67, AFTER)
 
 
 def test_nothing_delivered_costs_nothing() -> None:
-    assert settlement.settle(an_order(), metered_wh=hours(0, 0), now=AFTER).total_minor == 0
+    assert settlement.settle(an_order(), metered_wh=hours(0, 0), now=AFTER).total_milli == 0
 
 
 @given(st.data())
@@ -93,6 +93,6 @@ def test_a_settlement_never_costs_more_than_the_quote_and_delivers_no_more_than_
     metered = data.draw(energies(len(contracted.values)))
     result = settlement.settle(order, metered_wh=metered, now=AFTER)
     assert order.quote is not None
-    assert 0 <= result.total_minor <= order.quote.total_minor
+    assert 0 <= result.total_milli <= order.quote.total_milli
     for delivered, owed, measured in zip(result.delivered_wh.values, contracted.values, metered.values, strict=True):
         assert delivered == min(owed, measured)

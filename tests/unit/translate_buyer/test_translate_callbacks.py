@@ -220,7 +220,7 @@ def test_a_contract_survives_the_wire(order: Order, provider: Provider) -> None:
     assert order.quote is not None
     assert view.wire_order_id == (order.wire_order_id or order.order_id)
     assert (view.status, view.payment_status, view.currency) == ("ACTIVE", "NOT-PAID", order.currency)
-    assert (view.lines, view.total_minor) == (order.quote.lines, order.quote.total_minor)
+    assert (view.lines, view.total_milli) == (order.quote.lines, order.quote.total_milli)
     assert (view.contracted_wh, view.metered_wh, view.settlement) == (order.contracted_wh, None, None)
     assert view.has_tracking is bool(order.tracking_token)
 
@@ -232,7 +232,7 @@ def test_a_settlement_survives_the_wire(order: Order, provider: Provider) -> Non
     assert order.settlement is not None
     assert view.settlement is not None
     assert (view.settlement.lines, view.settlement.settled_at) == (order.settlement.lines, order.settlement.settled_at)
-    assert view.settlement.total_minor == view.total_minor == order.settlement.total_minor
+    assert view.settlement.total_milli == view.total_milli == order.settlement.total_milli
     assert view.metered_wh == order.settlement.delivered_wh
     assert (view.status, view.payment_status) == ("COMPLETE", "PAID")
 
@@ -248,7 +248,7 @@ def test_a_cancellation_survives_the_wire(order: Order, provider: Provider) -> N
     view = buyer.order_from_wire(seller.order_to_wire(order, provider))
     assert order.quote is not None
     assert (view.status, view.cancelled_by) == ("CANCELLED", order.cancelled_by)
-    assert view.fee_minor == view.total_minor == order.quote.total_minor
+    assert view.fee_milli == view.total_milli == order.quote.total_milli
     assert (view.cancellation_reason_id, view.cancellation_note) == (
         order.cancellation_reason_id or "OTHER",
         order.refusal,
@@ -268,7 +268,7 @@ def test_a_cancellation_survives_the_wire(order: Order, provider: Provider) -> N
 def test_the_status_of_a_strangers_order_is_understood(told: dict[str, Any], status: str) -> None:
     view = buyer.order_from_wire({"order": {"id": "1", **told}})
     assert (view.wire_order_id, view.status) == ("1", status)
-    assert (view.lines, view.total_minor, view.fee_minor, view.contracted_wh) == (None, None, 0, None)
+    assert (view.lines, view.total_milli, view.fee_milli, view.contracted_wh) == (None, None, 0, None)
 
 
 def test_a_settlement_without_an_instant_is_refused() -> None:

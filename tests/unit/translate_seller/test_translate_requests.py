@@ -161,7 +161,7 @@ def test_a_stranger_that_gives_one_quantity_and_a_window_is_understood() -> None
     assert (selection.energy_wh, selection.requested_wh) == (2500, None)
     assert (selection.window_start, selection.window_end, selection.fulfillment_id) == (START, END, "f")
     assert (selection.customer, selection.order_id, selection.payment, selection.quote_total) == (None, "", None, None)
-    assert selection.quote_total_minor is None
+    assert selection.quote_total_milli is None
 
 
 def test_a_series_without_a_sum_is_enough() -> None:
@@ -196,8 +196,8 @@ def test_an_init_and_a_confirm_survive_the_wire(order: Order) -> None:
     assert (held.order_id, held.quote_total) == ("", None)
     assert order.quote is not None
     assert agreed.order_id == (order.wire_order_id or order.order_id)
-    assert agreed.quote_total == Money(order.quote.total_minor, order.currency)
-    assert agreed.quote_total_minor == order.quote.total_minor
+    assert agreed.quote_total == Money(order.quote.total_milli, order.currency)
+    assert agreed.quote_total_milli == order.quote.total_milli
     assert agreed.payment == seller.PaymentView(order.payment_id or "1", "BAP", "POST-FULFILLMENT", "NOT-PAID")
 
 
