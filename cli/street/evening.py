@@ -33,6 +33,8 @@ CANCELLATION_TERMS = (
     {"notice_s_min": 2 * 3600, "fee_percent": 10},
     {"notice_s_min": 0, "fee_percent": 50},
 )
+#: How many sellers a home deals with in a day, at most: more spread the risk further, and each is an order.
+PARTNERS = 8
 #: How long the app waits for the far side's answer to one call, seconds.
 PATIENCE_S = 20.0
 #: One order in this many is changed after it was confirmed (at least one a day), down to this many per cent.
@@ -52,7 +54,8 @@ async def hold_market(stage: Stage, today: TradingDay) -> None:
     transactions = {member.number: transaction for member, transaction, _ in found}
     asks = {ask.offer_id: ask for _, _, offers in found for ask in offers}
     retail = [stage.street.price_micro_per_kwh[t] for t in today.hours]
-    deals = matching.share_out(needs, asks.values(), retail_micro_per_kwh=retail)
+    own = {member.number: member.provider_id for member in stage.members}
+    deals = matching.share_out(needs, asks.values(), retail_micro_per_kwh=retail, partners=PARTNERS, own_provider=own)
 
     async def buy_all(member: Member) -> None:
         for deal in deals:
