@@ -20,6 +20,7 @@ class LineKind(StrEnum):
     PENALTY = "PENALTY"  # contracted energy that was not settled
     DEVIATION = "DEVIATION"  # energy outside the contract, at the retailer's tariff
     CANCELLATION_FEE = "CANCELLATION_FEE"
+    RESOLUTION = "RESOLUTION"  # what a side gave in on, when a dispute was decided
 
 
 class Party(StrEnum):
