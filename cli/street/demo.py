@@ -22,7 +22,7 @@ from cli import processes, show
 from cli.network import Network, NetworkFailed
 from cli.plan import Plan
 from cli.plan import Report as TellProgress
-from cli.street import counts, delivery, evening, figures, report
+from cli.street import bills, counts, delivery, evening, figures, report
 from cli.street.calls import CallFailed, Node
 from cli.street.cast import HOMES_MAX, SELLERS, Member, cast
 from cli.street.figures import DayFigures, Figures, OrderFigures
@@ -155,6 +155,7 @@ async def _add_up(stage: Stage, traded: list[TradingDay], *, seconds_trading: fl
         seconds=seconds_trading,
         seconds_trading=seconds_trading,
         failures=[failure for today in traded for failure in today.failures],
+        bills=bills.home_bills(days, street=stage.street, members=stage.members),
     )
 
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
+from cli.street import recheck
 from cli.street.cast import Member
+from cli.street.recheck import Contract, Resettled
 from energy_catalog import fontana
 from energy_catalog.fontana import Street
 from trade.money import Series, cost_milli
@@ -77,6 +79,8 @@ class DayFigures:
     delivered_wh: tuple[int, ...]
     #: Delivered energy that met what its buyer drew in the same hour; the rest was contracted on a wrong forecast.
     used_wh: tuple[int, ...]
+    #: The same contracts settled by the rules alone, without the nodes.
+    rules: Resettled
     orders: tuple[OrderFigures, ...]
 
 
@@ -114,6 +118,11 @@ def day_figures(
         contracted_wh=_sum((order.contracted_wh for order in kept), zeros),
         delivered_wh=_sum((order.delivered_wh for order in kept), zeros),
         used_wh=_sum(used, zeros),
+        rules=recheck.resettle(
+            [Contract(order.buyer, order.provider, order.contracted_wh) for order in kept],
+            homes=by_number,
+            hours=hours,
+        ),
         orders=tuple(orders),
     )
 
@@ -162,6 +171,22 @@ def _at_retail(energy_wh: tuple[int, ...], retail: Series) -> int:
     return cost_milli(energy_wh=retail.with_values(energy_wh), price_micro_per_kwh=retail, currency=fontana.CURRENCY)
 
 
+@dataclass(slots=True)
+class HomeBill:
+    """One home's energy through its meter, Wh, and its bill without and with trade, thousandths of a cent."""
+
+    number: int
+    import_wh: int = 0
+    export_wh: int = 0
+    without_milli: int = 0
+    with_milli: int = 0
+
+    @property
+    def better_milli(self) -> int:
+        """How much trade saves the home; negative when it costs it."""
+        return self.without_milli - self.with_milli
+
+
 @dataclass(frozen=True, slots=True)
 class NodeFigures:
     """What one node counted of itself: letters in by action and answer, and whether its books add up."""
@@ -189,6 +214,7 @@ class Figures:
     seconds: float
     seconds_trading: float
     failures: list[str] = field(default_factory=list)
+    bills: list[HomeBill] = field(default_factory=list)
 
     def orders(self, *states: str) -> int:
         """How many orders ended in one of these states."""
@@ -197,6 +223,10 @@ class Figures:
     def wh(self, series: str) -> int:
         """The sum of one of the days' series over the whole run."""
         return sum(sum(getattr(day, series)) for day in self.days)
+
+    def rules_wh(self, series: str) -> int:
+        """The sum over the whole run of what the rules alone make of the contracts."""
+        return sum(sum(getattr(day.rules, series)) for day in self.days)
 
     @property
     def orders_failed(self) -> int:
@@ -250,6 +280,10 @@ class Figures:
             "kwh_used": kwh(self.wh("used_wh")),
             "kwh_shareable_max": kwh(self.wh("shareable_wh")),
             "share_of_max": round(self.share_of_max, 4),
+            "kwh_by_the_rules": kwh(self.rules_wh("one_round_wh")),
+            "kwh_in_three_rounds": kwh(self.rules_wh("three_rounds_wh")),
+            "kwh_not_injected": kwh(self.rules_wh("not_injected_wh")),
+            "kwh_not_drawn": kwh(self.rules_wh("not_drawn_wh")),
             "messages_total": sum(messages.values()) + sum(self.nacks_by_action.values()),
             "acks_total": sum(messages.values()),
             "nacks_total": sum(self.nacks_by_action.values()),
@@ -259,6 +293,7 @@ class Figures:
             "seconds": round(self.seconds, 1),
             "seconds_trading": round(self.seconds_trading, 1),
             "money_by_home": [_home_json(home) for home in self.homes],
+            "bills_by_home": [_bill_json(bill) for bill in self.bills],
             "by_day": [_day_json(day) for day in self.days],
             "failures": self.failures,
         }
@@ -286,6 +321,17 @@ def _home_json(home: HomeFigures) -> dict[str, Any]:
         "earned_milli": home.earned_milli,
         "paid_milli": home.paid_milli,
         "saved_milli": home.saved_milli,
+    }
+
+
+def _bill_json(bill: HomeBill) -> dict[str, Any]:
+    return {
+        "home": bill.number,
+        "kwh_import": kwh(bill.import_wh),
+        "kwh_export": kwh(bill.export_wh),
+        "without_milli": bill.without_milli,
+        "with_milli": bill.with_milli,
+        "better_milli": bill.better_milli,
     }
 
 
