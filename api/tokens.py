@@ -44,6 +44,11 @@ class TokenInfo:
     scope: str
     name: str
 
+    @property
+    def actor(self) -> str:
+        """How an audit names the caller."""
+        return self.name if self.name == self.token_id else f"{self.name} ({self.token_id})"
+
 
 #: The caller of a public route.
 NOBODY = TokenInfo("", "public", "", "")

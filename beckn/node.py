@@ -25,6 +25,7 @@ from aiohttp import web
 
 from beckn import config, envelope, signing, wiring
 from beckn.actions import Role
+from beckn.claims import Claims
 from beckn.clock import Clock, DrivenClock, WallClock
 from beckn.config import NodeSettings
 from beckn.desk import Check, Desk, Finding
@@ -110,8 +111,9 @@ class Node:
     nudges: Nudges
     recorder: Recorder | None
     checks: dict[str, Check] = field(default_factory=dict)
-    # These are set while the application is put together; the registry has neither of the first four.
+    # These are set while the application is put together; the registry has neither of the first five.
     directory: Directory = field(init=False)
+    claims: Claims = field(init=False)
     subscription: OwnSubscription = field(init=False)
     inbox: Inbox = field(init=False)
     outbox: Outbox = field(init=False)

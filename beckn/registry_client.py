@@ -1,4 +1,4 @@
-"""Talking to a registry: its signed change feed, lookups, and our own subscription.
+"""Talking to a registry: its signed change feed, lookups, our own subscription, and claims on meters.
 
 When the registry's public key is known, every answer that decides about keys must carry a `Signature` header made with
 it: someone between us and the registry can then delay news, but not invent any. Without the key (a registry that is
@@ -86,6 +86,26 @@ class RegistryClient:
         headers = {"Content-Type": "application/json", "Authorization": authorization}
         status, _, answer = await self._ask("POST", "/subscribe", body, headers, SUBSCRIBE_S_MAX)
         document = _json(answer)
+        return status, document if isinstance(document, dict) else {}
+
+    async def salt(self) -> bytes:
+        """The network's salt, which meters are hashed with. Raises RegistryUnavailable."""
+        status, headers, body = await self._ask("GET", "/meter_claims/salt", b"", {}, READ_S_MAX)
+        try:
+            return bytes.fromhex(self._believe(status, headers, body)["salt"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise RegistryUnavailable(f"the registry's salt is malformed: {error!r}") from error
+
+    async def claim(self, act: str, body: bytes, authorization: str) -> tuple[int, dict[str, Any]]:
+        """Claim a meter or release it (`act`), as the body says; the HTTP status and the answer's object.
+
+        Success is believed only when signed; a refusal (4xx) comes as it is. Raises RegistryUnavailable.
+        """
+        path = "/meter_claims" if act == "claim" else "/meter_claims/release"
+        headers = {"Content-Type": "application/json", "Authorization": authorization}
+        status, answered, content = await self._ask("POST", path, body, headers, READ_S_MAX)
+        is_refusal = 400 <= status < 500 and status not in (408, 425, 429)
+        document = _json(content) if is_refusal else self._believe(status, answered, content)
         return status, document if isinstance(document, dict) else {}
 
     async def _ask(

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from beckn import checks, config, dispatch, envelope, errors, inbox, processing, signing
 from beckn.actions import received_by
+from beckn.claims import RegistryClaims
 from beckn.config import NodeSettings
 from beckn.desk import Finding
 from beckn.directory import DirectoryStore, RegistryDirectory
@@ -58,6 +59,7 @@ def add_directory(app: web.Application, node: Node, store: DirectoryStore) -> No
     )
     subscription = OwnSubscription(claim, client=client, directory=directory, wall=node.wall)
     node.directory, node.subscription = directory, subscription
+    node.claims = RegistryClaims(client, identity=lambda: node.identity, wall=node.wall)
 
     @asynccontextmanager
     async def running() -> AsyncIterator[None]:

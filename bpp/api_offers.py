@@ -12,7 +12,7 @@ from api.paging import Id, Instant, ListOf, Page, Strict
 from api.problems import ApiError, conflict, not_found
 from api.series import EnergySeriesIn, EnergySeriesOut, InstantOut, PriceSeriesIn, PriceSeriesOut
 from bpp import listing, shelf
-from bpp.scope import PROSUMER, check_own, find_provider, own_provider
+from bpp.scope import PROSUMER, check_held, check_own, find_provider, own_provider
 from energy_catalog import tariffs
 from energy_catalog.offers import Offer, OfferInvalid, Source
 from energy_catalog.tariffs import Flat, TimeOfUse
@@ -204,6 +204,7 @@ async def publish_offer(call: Call[OfferIn]) -> OfferOut:
     body = call.body
     async with call.node.database.unit_of_work() as uow:
         provider = await find_provider(call, uow, body.provider_id)
+        await check_held(uow, provider)
         try:
             offer = listing.publish(
                 provider,

@@ -7,13 +7,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field
 
+from api import meter_claims
 from api.desk import Call, Desk
 from api.paging import Id, ListOf, Name, Page, Strict
 from api.problems import conflict
 from api.series import InstantOut
+from beckn.claims import EXPORT
 from bpp.scope import OPERATOR, PROSUMER, find_provider, own_provider
 from energy_catalog import matching
-from store import providers, transfers
+from store import custody, providers, transfers
 from store.providers import Asset, StoredProvider
 from trade import ledger
 
@@ -99,7 +101,7 @@ class RatingOut(BaseModel):
 async def create_provider(call: Call[ProviderIn]) -> ProviderOut:
     """Register a provider and its meter.
 
-    409 when the id or the meter is taken.
+    409 when the id or the meter is taken, here or at another node of the network; 503 when the registry is silent.
     """
     body = call.body
     provider = StoredProvider(
@@ -116,6 +118,8 @@ async def create_provider(call: Call[ProviderIn]) -> ProviderOut:
             await providers.add(uow, provider, now=call.now)
         except providers.ProviderExists as taken:
             raise conflict(f"Another provider has this {taken.field}; choose another.", field=taken.field) from taken
+        # Last before the commit: what is refused here is kept nowhere, and what is kept here is held at the registry.
+        await meter_claims.take(call.node.claims, body.meter_id, EXPORT)
     return ProviderOut(**provider)
 
 
@@ -135,6 +139,35 @@ async def get_provider(call: Call[None]) -> ProviderOut:
     """Show one provider."""
     async with call.node.database.unit_of_work() as uow:
         provider = await find_provider(call, uow, call.path["provider_id"])
+    return ProviderOut.model_validate(provider, from_attributes=True)
+
+
+async def release_meter(call: Call[None]) -> ProviderOut:
+    """Let go of a provider's meter, so that it can be registered with another node; the provider sells no more here.
+
+    409 while it has published offers or live orders.
+    """
+    async with call.node.database.unit_of_work() as uow:
+        provider = await find_provider(call, uow, call.path["provider_id"])
+        await custody.lock(uow, provider.provider_id)
+        business = await custody.business_on(uow, provider.provider_id, now_trading=call.node.trading.now())
+        if business:
+            raise conflict(
+                f"Provider '{provider.provider_id}' still has {business}; withdraw and finish them first.",
+                field="provider_id",
+            )
+        await custody.release(uow, provider.provider_id, now=call.now)
+        await meter_claims.release(call.node.claims, provider.meter_id, EXPORT)
+    return ProviderOut.model_validate(provider, from_attributes=True)
+
+
+async def claim_meter(call: Call[None]) -> ProviderOut:
+    """Hold a provider's meter again after it was let go of; 409 when another node holds it now."""
+    async with call.node.database.unit_of_work() as uow:
+        provider = await find_provider(call, uow, call.path["provider_id"])
+        await custody.lock(uow, provider.provider_id)
+        await custody.take_again(uow, provider.provider_id)
+        await meter_claims.take(call.node.claims, provider.meter_id, EXPORT)
     return ProviderOut.model_validate(provider, from_attributes=True)
 
 
@@ -204,6 +237,8 @@ def add_routes(desk: Desk) -> None:
         list_providers
     )
     desk.route("GET", one, role=PROSUMER, answer=ProviderOut, tags=tags)(get_provider)
+    desk.route("POST", f"{one}/meter/release", role=OPERATOR, answer=ProviderOut, tags=tags)(release_meter)
+    desk.route("POST", f"{one}/meter/claim", role=OPERATOR, answer=ProviderOut, tags=tags)(claim_meter)
     desk.route("POST", f"{one}/assets", role=PROSUMER, body=AssetIn, answer=AssetOut, status=201, tags=tags)(
         create_asset
     )

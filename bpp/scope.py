@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from api.desk import Call
-from api.problems import ApiError, not_found
+from api.problems import ApiError, conflict, not_found
 from energy_catalog.offers import Provider
-from store import providers
+from store import custody, providers
 
 OPERATOR = "operator"
 #: Roles of the calls that prosumers make; an operator may make them for anybody.
@@ -38,6 +38,15 @@ async def find_provider(call: Call[Any], uow: Any, provider_id: str) -> Provider
     if stored is None:
         raise not_found("provider", provider_id)
     return Provider(**stored)
+
+
+async def check_held(uow: Any, provider: Provider) -> None:
+    """Refuse (409) to sell from a meter that this node let go of at the registry."""
+    if await custody.is_released(uow, provider.provider_id):
+        raise conflict(
+            f"Meter '{provider.meter_id}' was released by this node; have the operator claim it again.",
+            field="meter_id",
+        )
 
 
 async def find_meter(call: Call[Any], uow: Any, meter_id: str) -> Provider:

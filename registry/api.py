@@ -12,10 +12,9 @@ from pydantic import AfterValidator, BaseModel, Field
 from api.desk import Call, Desk
 from api.paging import Instant, ListOf, Page, Strict, cursor, read_cursor
 from api.problems import ApiError, not_found
-from api.tokens import TokenInfo
 from beckn import errors
 from beckn.node import Node
-from registry import acts, membership, roll, translate
+from registry import acts, claim_api, membership, roll, translate
 from registry.membership import Application, Status, UnableToSubscribe
 from store import audit, subscribers
 from store.subscribers import Subscription
@@ -142,15 +141,12 @@ def _out(subscription: Subscription, now: datetime) -> SubscriberOut:
     return SubscriberOut(**{**row, "status": membership.own_status(subscription, now).value})
 
 
-def _actor(token: TokenInfo) -> str:
-    return token.name if token.name == token.token_id else f"{token.name} ({token.token_id})"
-
-
 def mount(app: web.Application, node: Node) -> None:
     """Register the operator's API on the registry's application."""
     desk = Desk(title="Registry", version="1.0", description="Who is on the network: the operator's side.")
     _add_lists(desk)
     _add_acts(desk)
+    claim_api.add_routes(desk)
     desk.mount(app, node)
 
 
@@ -273,6 +269,6 @@ async def _carry_out(
         except UnableToSubscribe as unable:
             raise ApiError(409, f"{unable.sentence[0].upper()}{unable.sentence[1:]}.", field=unable.field) from unable
         await roll.write(
-            uow, rows, actor=_actor(call.token), act=act, subject=subject, detail={"reason": reason}, now=now
+            uow, rows, actor=call.token.actor, act=act, subject=subject, detail={"reason": reason}, now=now
         )
     return [_out(row, now) for row in rows]

@@ -13,8 +13,10 @@ from beckn.clock import Clock, WallClock
 from beckn.node import NODE, Node, Stores
 from registry import api, roll
 from registry.challenger import Challenger
+from registry.claim_desk import ClaimDesk
 from registry.config import RegistrySettings
 from registry.handlers import RegistryDesk
+from registry.window import Window
 from store.access import ClockRows
 from store.db import Database
 
@@ -57,13 +59,14 @@ def build(settings: RegistrySettings, *, wall: Clock | None = None) -> web.Appli
         wall=wall,
     )
     running = app[NODE]
+    window = Window(settings=settings, wall=wall, metrics=running.metrics)
     desk = RegistryDesk(
         settings=settings,
         database=database,
         challenger=challenger,
-        wall=wall,
-        metrics=running.metrics,
+        window=window,
         recorder=running.recorder,
     )
     app.router.add_routes(desk.routes())
+    app.router.add_routes(ClaimDesk(database=database, window=window).routes())
     return app

@@ -1,4 +1,4 @@
-"""The registry's protocol endpoints: /subscribe, /lookup and /changes, each answered at once.
+"""The registry's protocol endpoints: /subscribe, /lookup and /changes, each answered at once (see `window`).
 
 An application is judged twice: before the challenge, so that nothing is sent to a stranger's URL for an application
 that cannot succeed, and after it, under the lock that orders all changes, because the challenge takes seconds in which
@@ -7,9 +7,6 @@ an operator may have acted.
 
 from __future__ import annotations
 
-import secrets
-import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,25 +14,19 @@ from typing import Any
 import orjson
 import structlog
 from aiohttp import web
-from prometheus_client import Counter, Histogram
 
 from beckn import errors, signing
-from beckn.clock import Clock
-from beckn.metrics import Metrics
 from beckn.record import Recorder
 from registry import membership, roll, translate
 from registry.challenger import Challenger
 from registry.config import RegistrySettings
 from registry.membership import Application, Conclusion, Plan, Proof, UnableToSubscribe
+from registry.window import JSON, Window, object_of
 from store import subscribers
 from store.db import Database
 from store.subscribers import Subscription
 
-#: How long a signed answer may be believed, seconds: an old page of the feed must not be played again for long.
-ANSWER_LIFETIME_S = 60
-
 _LOG = structlog.get_logger("registry")
-_JSON = {"Content-Type": "application/json"}
 _PREFIXES = ("", "/subscribers")
 
 
@@ -65,38 +56,29 @@ class RegistryDesk:
         settings: RegistrySettings,
         database: Database,
         challenger: Challenger,
-        wall: Clock,
-        metrics: Metrics,
+        window: Window,
         recorder: Recorder | None,
     ) -> None:
-        self._settings, self._database, self._challenger, self._wall = settings, database, challenger, wall
-        self._identity, self._recorder = settings.identity, recorder
-        self._answered = Counter(
-            "powershare_registry_answers_total", "Answers of the registry, by question and HTTP status",
-            ["question", "status"], registry=metrics.registry,
-        )  # fmt: skip
-        self._seconds = Histogram(
-            "powershare_registry_seconds", "From a question's arrival to its answer", ["question"],
-            registry=metrics.registry,
-        )  # fmt: skip
+        self._settings, self._database, self._challenger = settings, database, challenger
+        self._window, self._recorder = window, recorder
 
     def routes(self) -> list[web.RouteDef]:
         """The protocol's routes; /subscribers/... is where beckn-onix's sample configurations look."""
         return [
-            *(web.post(f"{prefix}/subscribe", self._serve("subscribe", self.subscribe)) for prefix in _PREFIXES),
-            *(web.post(f"{prefix}/lookup", self._serve("lookup", self.lookup)) for prefix in _PREFIXES),
-            web.get("/changes", self._serve("changes", self.changes)),
+            *(web.post(f"{prefix}/subscribe", self._window.serve("subscribe", self.subscribe)) for prefix in _PREFIXES),
+            *(web.post(f"{prefix}/lookup", self._window.serve("lookup", self.lookup)) for prefix in _PREFIXES),
+            web.get("/changes", self._window.serve("changes", self.changes)),
         ]
 
     # --- /subscribe ------------------------------------------------------------------------------------------------
 
     async def subscribe(self, request: web.Request) -> web.Response:
         """Apply for a place, or change one's own; the answer is the status and, if it is not better, why."""
-        body = await self._body(request)
+        body = await self._window.body(request)
         if self._recorder is not None:
             self._recorder.record("subscribe", body, request.headers)
-        now = self._now()
-        application = translate.application_from_wire(_object(body), domain=self._settings.domain)
+        now = self._window.now()
+        application = translate.application_from_wire(object_of(body), domain=self._settings.domain)
         proven = _Proven(application, self._signature(request, application, now), signing.digest(body))
         async with self._database.unit_of_work() as uow:
             standing = await subscribers.of_subscriber(uow, application.subscriber_id)
@@ -109,7 +91,7 @@ class RegistryDesk:
 
     async def _conclude(self, proven: _Proven, plan: Plan, outcome: membership.Outcome | None) -> Conclusion:
         """Judge again under the lock, and write what follows."""
-        application, now = proven.application, self._now()
+        application, now = proven.application, self._window.now()
         async with self._database.unit_of_work() as uow:
             standing = await roll.standing_of(uow, application.subscriber_id)
             again = membership.judge(application, standing, proof=proven.proof(standing, now), now=now)
@@ -147,19 +129,19 @@ class RegistryDesk:
 
     async def lookup(self, request: web.Request) -> web.Response:
         """Who matches: an array, empty when nobody does. Unsigned questions are answered, as every peer asks so."""
-        body = await self._body(request)
+        body = await self._window.body(request)
         if self._recorder is not None:
             self._recorder.record("lookup", body, request.headers)
-        now = self._now()
-        filters = translate.filters_from_wire(_object(body) if body else {})
+        now = self._window.now()
+        filters = translate.filters_from_wire(object_of(body) if body else {})
         found = await subscribers.find(self._database, filters, now=now, limit=self._settings.lookup_records_max)
-        return self._signed([translate.record_to_wire(s, now=now, is_rolling=True) for s in found], now)
+        return self._window.signed([translate.record_to_wire(s, now=now, is_rolling=True) for s in found], now)
 
     async def changes(self, request: web.Request) -> web.Response:
         """What changed after a seq, oldest first; `next_seq` is where to go on."""
         after = _number(request, "after", 0, 2**62)
         limit = max(1, _number(request, "limit", self._settings.changes_max, self._settings.changes_max))
-        now = self._now()
+        now = self._window.now()
         found, newest = await subscribers.changes(self._database, after=after, limit=limit)
         next_seq = found[-1].seq if found else min(after, newest)
         document = {
@@ -169,65 +151,7 @@ class RegistryDesk:
             "limit": limit,
             "now": translate.instant_to_wire(now),
         }
-        return self._signed(document, now)
-
-    # --- What all share --------------------------------------------------------------------------------------------
-
-    def _now(self) -> datetime:
-        """The present, in the milliseconds that peers are told."""
-        now = self._wall.now()
-        return now.replace(microsecond=now.microsecond // 1000 * 1000)
-
-    async def _body(self, request: web.Request) -> bytes:
-        limit = self._settings.registry_body_bytes_max
-        content = bytearray()
-        if (request.content_length or 0) <= limit:
-            async for chunk in request.content.iter_any():
-                content += chunk
-                if len(content) > limit:
-                    break
-        if max(len(content), request.content_length or 0) > limit:
-            raise errors.BodyTooLarge(f"the body may have at most {limit} bytes")
-        return bytes(content)
-
-    def _signed(self, document: Any, now: datetime) -> web.Response:
-        body = orjson.dumps(document)
-        signature = signing.sign(body, identity=self._identity, now=now, ttl_s=ANSWER_LIFETIME_S)
-        return web.Response(body=body, headers={**_JSON, "Signature": signature})
-
-    def _serve(
-        self, question: str, handler: Callable[[web.Request], Awaitable[web.Response]]
-    ) -> Callable[[web.Request], Awaitable[web.Response]]:
-        seconds = self._seconds.labels(question)
-
-        async def serve(request: web.Request) -> web.Response:
-            started = time.perf_counter()
-            try:
-                response = await handler(request)
-            except UnableToSubscribe as unable:
-                response = self._refused(_refusal(unable))
-            except errors.Refusal as refusal:
-                response = self._refused(refusal)
-            except Exception:
-                # A bug, or the database is away: said once here, and to the asker by its reference.
-                reference = secrets.token_hex(6)
-                _LOG.exception("question_failed", question=question, reference=reference)
-                sentence = f"something failed on our side; try again, or quote reference {reference}"
-                response = self._refused(errors.UnableToStore(sentence))
-            seconds.observe(time.perf_counter() - started)
-            self._answered.labels(question, response.status).inc()
-            return response
-
-        return serve
-
-    def _refused(self, refusal: errors.Refusal) -> web.Response:
-        headers = {**_JSON, **refusal.headers(self._identity.subscriber_id)}
-        return web.Response(status=refusal.http_status, body=refusal.nack_body(), headers=headers)
-
-
-def _refusal(unable: UnableToSubscribe) -> errors.Refusal:
-    kind = errors.SignatureRefused if unable.needs_signature else errors.Refusal
-    return kind(unable.sentence, path=unable.field)
+        return self._window.signed(document, now)
 
 
 def _answer(application: Application, conclusion: Conclusion) -> web.Response:
@@ -240,17 +164,7 @@ def _answer(application: Application, conclusion: Conclusion) -> web.Response:
     }
     if conclusion.why:
         document["error"] = {"code": errors.Refusal.code, "message": conclusion.why}
-    return web.Response(body=orjson.dumps(document), headers=_JSON)
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise errors.InvalidJson from error
-    if not isinstance(document, dict):
-        raise errors.InvalidJson
-    return document
+    return web.Response(body=orjson.dumps(document), headers=JSON)
 
 
 def _number(request: web.Request, name: str, default: int, most: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Integer, LargeBinary, Text, text
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Index, Integer, LargeBinary, Text, text
 from sqlmodel import Field, SQLModel
 
 from store.tables.columns import document, instant, sequence, text_column
@@ -40,6 +40,38 @@ class RegistryChange(SQLModel, table=True):
     seq: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
     record: dict[str, Any] = Field(sa_column=document())
     at: datetime = Field(sa_column=instant())
+
+
+class MeterSalt(SQLModel, table=True):
+    """Registry: the one salt that meters are hashed with, published, made once."""
+
+    __tablename__ = "meter_salt"
+    __table_args__ = (CheckConstraint("one", name="meter_salt_one"),)
+    one: bool = Field(sa_column=Column(Boolean, primary_key=True, autoincrement=False))
+    salt: str = Field(sa_column=text_column())
+
+
+class MeterClaim(SQLModel, table=True):
+    """Registry: which node sells (EXPORT) or buys (IMPORT) for a meter; the key makes it one node at a time."""
+
+    __tablename__ = "meter_claims"
+    __table_args__ = (Index("meter_claims_holder", "subscriber_id", "meter_hash", "flow"),)
+    meter_hash: str = Field(sa_column=text_column(primary_key=True))
+    flow: str = Field(sa_column=text_column(primary_key=True))  # EXPORT or IMPORT
+    subscriber_id: str = Field(sa_column=text_column())
+    claimed_at: datetime = Field(sa_column=instant())
+
+
+class MeterProof(SQLModel, table=True):
+    """Registry: the code that proved a meter's ownership, by its digest, so that it proves it once."""
+
+    __tablename__ = "meter_proofs"
+    nonce_digest: str = Field(sa_column=text_column(primary_key=True))
+    meter_hash: str = Field(sa_column=text_column())
+    flow: str = Field(sa_column=text_column())
+    subscriber_id: str = Field(sa_column=text_column())
+    utility_id: str = Field(sa_column=text_column())
+    used_at: datetime = Field(sa_column=instant())
 
 
 class GatewaySearch(SQLModel, table=True):

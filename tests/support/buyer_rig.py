@@ -27,6 +27,7 @@ from energy_catalog.offers import Offer, Provider
 from store.access import ClockRows
 from store.db import Database
 from store.messages import InboxRows, OutboxRows
+from tests.support.hand_held_claims import HandHeldClaims
 from tests.support.post_office import (
     BAP,
     BPP,
@@ -221,7 +222,7 @@ class ScriptedSeller:
     def settle(self, metered_wh: Series) -> None:
         """Meter and settle the order."""
         assert self.order is not None
-        result = settlement.settle(self.order, metered_wh=metered_wh, now=self.order.delivery_end)
+        result = settlement.settle(self.order, seller_alloc_wh=metered_wh, now=self.order.delivery_end)
         self.become(state=OrderState.COMPLETED, settlement=result)
 
     async def _status(self, request: dict[str, Any]) -> None:
@@ -414,6 +415,7 @@ async def buyer_rig(database_url: str, **settings: Any) -> AsyncIterator[BuyerRi
             ]
         )
         node.directory = directory  # type: ignore[assignment]
+        node.claims = HandHeldClaims()
         server = TestServer(app, port=port)
         await server.start_server(auto_decompress=False)
         try:

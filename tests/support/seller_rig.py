@@ -34,6 +34,7 @@ from energy_catalog.offers import Offer
 from store.access import ClockRows
 from store.db import Database
 from store.messages import InboxRows, OutboxRows
+from tests.support.hand_held_claims import HandHeldClaims
 from tests.support.post_office import BAP, BPP, NETWORK, OTHER_BAP, AdjustableClock, HandFilledDirectory, record
 from tests.support.trade_cases import EVENING_BEFORE, an_offer
 from trade.money import Series
@@ -274,6 +275,7 @@ async def running_seller(database_url: str, **settings: Any) -> AsyncIterator[Se
         [record(who, Role.BAP, BAP_URL) for who in (BAP, OTHER_BAP)] + [record(BPP, Role.BPP, node.me.url)]
     )
     node.directory = directory  # type: ignore[assignment]
+    node.claims = HandHeldClaims()
     server = TestServer(app, port=port)
     await server.start_server(auto_decompress=False)
     try:
