@@ -6,8 +6,12 @@ whole micro-units of the contract's currency per kWh; shares are parts per milli
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+import re
+from dataclasses import dataclass, fields
 from enum import StrEnum
+from typing import Any
 
 
 class SettlementRule(StrEnum):
@@ -90,3 +94,153 @@ class Policy:
 
 #: What contracts of sellers that name no policy are settled by: the seller's meter, energy and wheeling, nothing else.
 PLAIN = Policy("plain", 1)
+
+#: The policies every node knows. `deg-wave2` is the example policy of the published wave-2 devkit to the letter (rates
+#: in rupees); `deviation` has the tariffs of the published worked example.
+BUILT_IN: dict[str, Policy] = {
+    policy.id: policy
+    for policy in (
+        PLAIN,
+        Policy("street", 1, settlement=SettlementRule.MIN_OF_TWO),
+        Policy("iterated", 1, settlement=SettlementRule.MIN_OF_TWO, allocation=AllocationRule.ITERATED, rounds=3),
+        Policy(
+            "deg-wave2",
+            1,
+            settlement=SettlementRule.MIN_OF_TWO,
+            rounding=Rounding.ROUND2_CONTRACT,
+            wheeling_buyer_micro_per_kwh=250_000,
+            wheeling_seller_micro_per_kwh=300_000,
+            penalty=PenaltyRule.SELLER,
+            penalty_micro_per_kwh=500_000,
+        ),
+        Policy(
+            "deviation",
+            1,
+            settlement=SettlementRule.DEVIATION,
+            import_micro_per_kwh=8_000_000,
+            export_micro_per_kwh=4_000_000,
+        ),
+    )
+}
+
+
+class PolicyInvalid(ValueError):
+    """A document that is no policy: which field, and a sentence that says what would be right."""
+
+    def __init__(self, field: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.field, self.sentence = field, sentence
+
+
+_DAY_S = 86_400
+#: Highest rate, micro-units per kWh.
+_RATE_MAX = 1_000_000_000
+#: The least and the most of every number in a policy.
+BOUNDS: dict[str, tuple[int, int]] = {
+    "version": (1, 9999),
+    "rounds": (1, 9),
+    "loss_ppm": (0, 400_000),
+    "tolerance_ppm": (0, 1_000_000),
+    "tax_ppm": (0, 1_000_000),
+    "allocation_due_s": (60, 30 * _DAY_S),
+    "correction_s": (0, 400 * _DAY_S),
+    "dispute_s": (60, 400 * _DAY_S),
+    "rating_s": (0, 400 * _DAY_S),
+    **{field.name: (0, _RATE_MAX) for field in fields(Policy) if field.name.endswith("_micro_per_kwh")},
+}
+_WORDS: dict[str, type[StrEnum]] = {
+    "settlement": SettlementRule,
+    "allocation": AllocationRule,
+    "penalty": PenaltyRule,
+    "rounding": Rounding,
+}
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}", re.ASCII)
+
+
+def parse(document: object) -> Policy:
+    """The policy a JSON document says; fields it leaves out have their defaults.
+
+    Raises PolicyInvalid for an unknown field, a value out of its bounds, and rules that contradict each other: nobody
+    should learn from a settlement that a contract could be read in two ways.
+    """
+    if not isinstance(document, dict):
+        raise PolicyInvalid("", "A policy is a JSON object with at least 'name' and 'version'.")
+    known = [field.name for field in fields(Policy)]
+    for name in document:
+        if name not in known:
+            raise PolicyInvalid(str(name), f"{str(name)[:60]!r} is no field of a policy; known are {', '.join(known)}.")
+    for name in ("name", "version"):
+        if name not in document:
+            raise PolicyInvalid(name, f"{name!r} is missing; contracts name a policy by its name and version.")
+    policy = Policy(**{name: _value(name, value) for name, value in document.items()})
+    _check_together(policy)
+    return policy
+
+
+def _value(name: str, value: object) -> Any:
+    if name == "name":
+        if not isinstance(value, str) or not _NAME.fullmatch(value):
+            raise PolicyInvalid(name, "'name' is 1 to 40 small letters, digits and hyphens, a letter first.")
+        return value
+    if name in _WORDS:
+        words = [str(word) for word in _WORDS[name]]
+        if value not in words:
+            raise PolicyInvalid(name, f"{name!r} is {str(value)[:40]!r}; it can be {', '.join(words)}.")
+        return _WORDS[name](value)
+    least, most = BOUNDS[name]
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise PolicyInvalid(name, f"{name!r} is {str(value)[:40]!r}; it is a whole number from {least} to {most}.")
+    return value
+
+
+def _check_together(policy: Policy) -> None:
+    """Refuse fields that contradict each other."""
+    is_iterated = policy.allocation is AllocationRule.ITERATED
+    is_deviation = policy.settlement is SettlementRule.DEVIATION
+    contradictions = (
+        (
+            is_iterated and policy.settlement is not SettlementRule.MIN_OF_TWO,
+            "allocation",
+            "ITERATED repeats what MIN_OF_TWO leaves unsettled; use it with settlement MIN_OF_TWO.",
+        ),
+        (
+            is_iterated and policy.rounds == 1,
+            "rounds",
+            "ITERATED with 1 round is PRO_RATA; say 2 to 9 rounds, or PRO_RATA.",
+        ),
+        (
+            not is_iterated and policy.rounds != 1,
+            "rounds",
+            f"PRO_RATA has 1 round, not {policy.rounds}; say ITERATED, or 1 round.",
+        ),
+        (
+            is_deviation and policy.penalty_micro_per_kwh != 0,
+            "penalty_micro_per_kwh",
+            "DEVIATION charges what is missing at the retailer's tariff already; a penalty would charge it twice.",
+        ),
+        (
+            not policy.penalty_micro_per_kwh and policy.tolerance_ppm != 0,
+            "tolerance_ppm",
+            "A tolerance forgives a penalty, and this policy has none; say penalty_micro_per_kwh, or no tolerance.",
+        ),
+        (
+            is_deviation and not policy.import_micro_per_kwh,
+            "import_micro_per_kwh",
+            "DEVIATION needs the retailer's tariff: what import costs, above 0.",
+        ),
+    )
+    for is_wrong, name, sentence in contradictions:
+        if is_wrong:
+            raise PolicyInvalid(name, sentence)
+
+
+def document(policy: Policy) -> dict[str, Any]:
+    """A policy as JSON values, every field by its own name; `parse` reads it."""
+    said = {field.name: getattr(policy, field.name) for field in fields(policy)}
+    return {name: str(value) if isinstance(value, StrEnum) else value for name, value in said.items()}
+
+
+def digest(policy: Policy) -> str:
+    """Sixteen hex digits that only this policy has: SHA-256 of its canonical JSON (keys sorted, no spaces)."""
+    canonical = json.dumps(document(policy), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -23,6 +23,21 @@ class LineKind(StrEnum):
     RESOLUTION = "RESOLUTION"  # what a side gave in on, when a dispute was decided
 
 
+#: What each line is called in a quote: the words the energy network's Layer 2 allows. Grid charges and fees share one;
+#: the kind itself travels beside the title.
+TITLES = {
+    LineKind.ENERGY: "ENERGY",
+    LineKind.WHEELING: "DISCOM_FEES",
+    LineKind.TAX: "TAX",
+    LineKind.PLATFORM_FEE: "ADD_ON",
+    LineKind.UTILITY_FEE: "DISCOM_FEES",
+    LineKind.PENALTY: "DISCOM_FEES",
+    LineKind.DEVIATION: "DISCOM_FEES",
+    LineKind.CANCELLATION_FEE: "DISCOM_FEES",
+    LineKind.RESOLUTION: "ADD_ON",
+}
+
+
 class Party(StrEnum):
     """Who pays and who is paid in a settlement."""
 

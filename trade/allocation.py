@@ -1,0 +1,164 @@
+"""Who gets which watt-hour of a meter: one reading shared over the contracts on the meter, in whole Wh, exactly.
+
+A contract speaks of the energy its SELLER injects. What arrives at the buyer is that less the loss on the way, so a
+buyer's meter is first shared in the energy that arrives and each share is then said in the energy injected for it
+(`injected_wh`). Every figure that leaves this module is energy injected, and so are the figures both sides exchange.
+
+An allocation counts all rounds up to its own: what earlier rounds settled is in it. So a contract is settled at the
+lesser of the two sides' newest allocations, after the first round as after the last, and never needs a sum of rounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from trade.money import Series, divide_half_away
+
+#: Parts in a whole, as shares and losses count them.
+PPM = 1_000_000
+
+
+def pro_rata(metered_wh: int, contracted: Mapping[str, int]) -> dict[str, int]:
+    """The Wh each contract gets of one slot's reading: contract x min(1, M / sum), by largest remainder.
+
+    The rule that the published guides of energy trading recommend. The shares sum to min(metered, contracted) exactly
+    and none exceeds its contract. Equal remainders are served in order of id, so both nodes and every repeat get the
+    same. Raises ValueError for negative energy.
+    """
+    if metered_wh < 0 or any(wh < 0 for wh in contracted.values()):
+        raise ValueError("energy is never negative: an export is a positive reading")
+    total_wh = sum(contracted.values())
+    if metered_wh >= total_wh:
+        return dict(contracted)
+    shares = {order_id: wh * metered_wh // total_wh for order_id, wh in contracted.items()}
+    by_remainder = sorted(contracted, key=lambda order_id: (-(contracted[order_id] * metered_wh % total_wh), order_id))
+    for order_id in by_remainder[: metered_wh - sum(shares.values())]:
+        shares[order_id] += 1
+    return shares
+
+
+def residual_round(metered_wh: int, contracted: Mapping[str, int], settled: Mapping[str, int]) -> dict[str, int]:
+    """One side's allocation after a round: what is settled already, and pro rata of the rest over what is not.
+
+    allocation = settled + pro_rata(metered - sum settled, contracted - settled). With nothing settled this is the
+    first round, plain pro-rata. A corrected reading below what was settled is shared in proportion to that. The
+    allocations never exceed the reading in sum, nor any contract. Raises ValueError for negative energy and for more
+    settled than contracted.
+    """
+    done = {order_id: settled.get(order_id, 0) for order_id in contracted}
+    if any(not 0 <= done[order_id] <= wh for order_id, wh in contracted.items()):
+        raise ValueError("what earlier rounds settled lies between 0 and the contract")
+    left_wh = metered_wh - sum(done.values())
+    if left_wh < 0:
+        return pro_rata(metered_wh, done)
+    rest = pro_rata(left_wh, {order_id: wh - done[order_id] for order_id, wh in contracted.items()})
+    return {order_id: done[order_id] + wh for order_id, wh in rest.items()}
+
+
+# Losses.
+
+
+def received_wh(energy_wh: int, loss_ppm: int) -> int:
+    """What arrives of energy injected: q x (1 - loss), in whole Wh, half away from zero."""
+    return divide_half_away(energy_wh * (PPM - loss_ppm), PPM)
+
+
+def injected_wh(energy_wh: int, loss_ppm: int) -> int:
+    """The injected energy of which this much arrives: q / (1 - loss), rounded up.
+
+    Rounded up, so that a buyer whose meter counted everything that arrived is never short for the rounding of its
+    meter: injected_wh(received_wh(q)) >= q for every loss below one half.
+    """
+    return -(-energy_wh * PPM // (PPM - loss_ppm))
+
+
+# Series.
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One contract on a meter: what is contracted, what earlier rounds settled, what is lost on the way to this meter.
+
+    `loss_ppm` is the policy's loss on a buyer's meter and 0 on a seller's.
+    """
+
+    contracted_wh: Series
+    settled_wh: Series | None = None
+    loss_ppm: int = 0
+
+
+def allocate(metered_wh: Series, claims: Mapping[str, Claim]) -> dict[str, Series]:
+    """Every contract's allocation of this round, in energy injected, each over its contract's own slots.
+
+    `metered_wh` is what the meter counted in the direction that matters: a seller's export, a buyer's import. The
+    contracts may cover any run of its grid; slots the readings do not cover get nothing. In each slot the rule is
+    `residual_round`. Raises ValueError when a contract uses other slots than the readings.
+    """
+    offsets = {order_id: _offset(metered_wh, claim.contracted_wh) for order_id, claim in claims.items()}
+    values = {order_id: [0] * len(claim.contracted_wh.values) for order_id, claim in claims.items()}
+    for index, metered in enumerate(metered_wh.values):
+        contracted, settled = {}, {}
+        for order_id, claim in claims.items():
+            at = index - offsets[order_id]
+            if 0 <= at < len(claim.contracted_wh.values) and claim.contracted_wh.values[at]:
+                contracted[order_id] = received_wh(claim.contracted_wh.values[at], claim.loss_ppm)
+                if claim.settled_wh is not None:
+                    settled[order_id] = received_wh(claim.settled_wh.values[at], claim.loss_ppm)
+        for order_id, wh in residual_round(metered, contracted, settled).items():
+            at, claim = index - offsets[order_id], claims[order_id]
+            values[order_id][at] = min(injected_wh(wh, claim.loss_ppm), claim.contracted_wh.values[at])
+    return {order_id: claims[order_id].contracted_wh.with_values(tuple(found)) for order_id, found in values.items()}
+
+
+def _offset(grid: Series, series: Series) -> int:
+    """How many slots after the grid a series begins."""
+    offset, rest = divmod(int((series.start - grid.start).total_seconds()), grid.slot_s)
+    if rest or series.slot_s != grid.slot_s:
+        raise ValueError("contracts on one meter use the slots of its readings")
+    return offset
+
+
+# Both sides at once.
+
+
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """A contract of one slot between two meters."""
+
+    buyer_meter: str
+    seller_meter: str
+    contracted_wh: int
+
+
+def iterated(
+    contracts: Mapping[str, Joint], *, import_wh: Mapping[str, int], export_wh: Mapping[str, int], rounds: int
+) -> dict[str, int]:
+    """What is settled after so many rounds: each side allocates what its meters have left, the lesser figure counts.
+
+    One round is the published default (pro-rata on each side, then the minimum); every further round shares the rest
+    of both meters over what is still unsettled. What is settled never falls from round to round, never exceeds a
+    contract, and in sum never exceeds a meter. A meter without a reading counts as zero; there is no loss here.
+    """
+    settled = dict.fromkeys(contracts, 0)
+    for _ in range(rounds):
+        bought = _side(((joint.buyer_meter, key) for key, joint in contracts.items()), contracts, settled, import_wh)
+        sold = _side(((joint.seller_meter, key) for key, joint in contracts.items()), contracts, settled, export_wh)
+        settled = {key: min(bought[key], sold[key]) for key in contracts}
+    return settled
+
+
+def _side(
+    on_meters: Iterable[tuple[str, str]],
+    contracts: Mapping[str, Joint],
+    settled: Mapping[str, int],
+    metered_wh: Mapping[str, int],
+) -> dict[str, int]:
+    """One side's allocations of a round, over all its meters."""
+    by_meter: dict[str, dict[str, int]] = {}
+    for meter, key in on_meters:
+        by_meter.setdefault(meter, {})[key] = contracts[key].contracted_wh
+    allocated: dict[str, int] = {}
+    for meter, contracted in by_meter.items():
+        allocated |= residual_round(metered_wh.get(meter, 0), contracted, settled)
+    return allocated
