@@ -10,9 +10,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from books import proof as proofs
 from cli.street.calls import Node
-from cli.street.figures import HomeFigures, NodeFigures
+from cli.street.figures import HomeFigures, NodeFigures, usd
 from cli.street.stage import Stage
 from energy_catalog import fontana
+from trade.money import milli_from_minor
 
 _RECEIVED = "beckn_letters_received_total"
 _TAKEN = frozenset({"accepted", "duplicate"})
@@ -60,14 +61,17 @@ async def _disagreements_of(stage: Stage, home: HomeFigures) -> list[str]:
         stage.prosumers[home.number].get(f"/api/providers/{member.provider_id}/balance"),
     )
     sentences = []
-    paid, reserved = stage.deposit_minor - account["balance_milli"], account["reserved_milli"]
+    paid = milli_from_minor(stage.deposit_minor) - account["balance_milli"]
+    reserved = account["reserved_milli"]
     if (paid, reserved) != (home.paid_milli, 0):
         sentences.append(
-            f"{member.name} paid {home.paid_milli} cents by its orders; by its wallet {paid}, with {reserved} reserved"
+            f"{member.name} paid {usd(home.paid_milli)} USD by its orders; by its wallet {usd(paid)}, with"
+            f" {usd(reserved)} reserved"
         )
     if (earned := _amount(balance)) != home.earned_milli:
         sentences.append(
-            f"{member.name} earned {home.earned_milli} cents by its orders; by the books of {member.seller} {earned}"
+            f"{member.name} earned {usd(home.earned_milli)} USD by its orders; by the books of {member.seller}"
+            f" {usd(earned)}"
         )
     return sentences
 

@@ -1,6 +1,6 @@
 """The demo's figures: what was offered, contracted, delivered and paid, out of the orders as their buyer sees them.
 
-Pure sums of whole Wh and whole cents; nothing here asks a node.
+Pure sums of whole Wh and thousandths of a cent; nothing here asks a node.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from cli.street.cast import Member
 from cli.street.recheck import Contract, Resettled
 from energy_catalog import fontana
 from energy_catalog.fontana import Street
-from trade.money import Series, cost_milli
+from trade.money import Series, amount_from_milli, cost_milli
 
 #: What an order that ran its course looks like to its buyer.
 COMPLETED, CANCELLED = "COMPLETED", "CANCELLED"
@@ -27,7 +27,7 @@ FAILED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class OrderFigures:
-    """One order at its end: who, in which state, how much, and what was paid for what (cents)."""
+    """One order at its end: who, in which state, how much, and what was paid for what (thousandths of a cent)."""
 
     buyer: int
     provider: int
@@ -133,7 +133,7 @@ def _sum(series: Iterable[Sequence[int]], zeros: tuple[int, ...]) -> tuple[int, 
 
 @dataclass(slots=True)
 class HomeFigures:
-    """One home over the whole run: energy in Wh, money in cents."""
+    """One home over the whole run: energy in Wh, money in thousandths of a cent."""
 
     number: int
     seller: str
@@ -302,6 +302,11 @@ class Figures:
 def kwh(wh: int) -> float:
     """Wh as kWh with three decimals, for people and reports only."""
     return round(wh / 1000, 3)
+
+
+def usd(amount_milli: int) -> str:
+    """An amount in dollars, to the thousandth of a cent, idle zeros dropped."""
+    return amount_from_milli(amount_milli, fontana.CURRENCY)
 
 
 def _by_action(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:

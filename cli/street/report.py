@@ -12,6 +12,7 @@ from markupsafe import Markup
 from rich.console import Console, Group
 from rich.table import Table
 
+from cli.street.bills import EXPORT_MICRO_PER_KWH
 from cli.street.curves import Line, chart
 from cli.street.figures import COMPLETED, DayFigures, Figures, kwh
 
@@ -53,6 +54,11 @@ def html(figures: Figures) -> str:
         data=figures.to_json(),
         headline=_headline(figures),
         by_day=_draw_run(figures.days) if len(days) > 1 else None,
+        deviation=_draw_deviation(figures.days),
+        picture=allocation_picture(max(figures.days, key=lambda day: sum(day.delivered_wh), default=None)),
+        bills=figures.bills,
+        dollars=dollars,
+        export_tariff=f"{EXPORT_MICRO_PER_KWH / 1_000_000:.2f}",
         days=days,
     )
 
@@ -71,6 +77,10 @@ def _headline(figures: Figures) -> list[tuple[str, str]]:
         ("of it drawn by its buyer in the same hour", f"{kwh(figures.wh('used_wh')):,.1f} kWh"),
         ("could be shared at most, hour by hour", f"{kwh(figures.wh('shareable_wh')):,.1f} kWh"),
         ("delivered / could be shared", f"{figures.share_of_max:.1%}"),
+        ("the rules alone make of the same contracts", f"{kwh(figures.rules_wh('one_round_wh')):,.1f} kWh"),
+        ("three rounds of allocation would deliver", f"{kwh(figures.rules_wh('three_rounds_wh')):,.1f} kWh"),
+        ("contracted, but not fed in by the sellers", f"{kwh(figures.rules_wh('not_injected_wh')):,.1f} kWh"),
+        ("contracted, but not drawn by the buyers", f"{kwh(figures.rules_wh('not_drawn_wh')):,.1f} kWh"),
         ("orders completed", f"{figures.orders(COMPLETED):,}"),
         ("orders cancelled by their buyer", f"{figures.orders('CANCELLED'):,}"),
         ("orders failed", f"{figures.orders_failed:,}"),
@@ -87,7 +97,7 @@ def _in_kwh(name: str, values_wh: Sequence[int]) -> Line:
 
 
 def _draw_day(day: DayFigures) -> DrawnDay:
-    hours = [f"{hour:02d}:00" for hour in range(len(day.load_wh))]
+    hours = _hours(day)
     energy = [_in_kwh("load of all homes", day.load_wh), _in_kwh("solar power of all homes", day.pv_wh)]
     market = [
         _in_kwh("offered (forecast surplus)", day.offered_wh),
@@ -102,6 +112,49 @@ def _draw_day(day: DayFigures) -> DrawnDay:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Who got how much from whom in one day: a row for each seller, a cell for each buyer."""
+
+    day: str
+    buyers: list[int]
+    #: Seller's number, energy of each buyer in kWh (0 where nothing), and its sum.
+    rows: list[tuple[int, list[float], float]]
+    #: The largest cell, against which the others are shaded.
+    most: float
+
+
+def allocation_picture(day: DayFigures | None) -> Picture | None:
+    """The day's settled energy by seller and buyer; None when nothing was settled."""
+    if day is None or not sum(day.delivered_wh):
+        return None
+    cells: dict[tuple[int, int], int] = {}
+    for order in day.orders:
+        pair = order.provider, order.buyer
+        cells[pair] = cells.get(pair, 0) + sum(order.delivered_wh)
+    settled = {pair for pair, wh in cells.items() if wh}
+    buyers = sorted({buyer for _, buyer in settled})
+    rows = []
+    for seller in sorted({seller for seller, _ in settled}):
+        energy = [cells.get((seller, buyer), 0) for buyer in buyers]
+        rows.append((seller, [kwh(wh) for wh in energy], kwh(sum(energy))))
+    return Picture(f"{day.day:%A, %-d %B %Y}", buyers, rows, kwh(max(cells.values())))
+
+
+def _draw_deviation(days: Sequence[DayFigures]) -> Drawing:
+    """What was contracted and came to nothing, by the side that fell short; by the hour when there is one day only."""
+    names = {"not_injected_wh": "not fed in by the sellers", "not_drawn_wh": "not drawn by the buyers"}
+    if len(days) == 1:
+        lines = [_in_kwh(text, getattr(days[0].rules, name)) for name, text in names.items()]
+        return _draw("Deviation from the contracts, by the hour (UTC-8)", lines, _hours(days[0]))
+    lines = [_in_kwh(text, [sum(getattr(day.rules, name)) for day in days]) for name, text in names.items()]
+    return _draw("Deviation from the contracts, by the day", lines, [f"{day.day:%-d %b}" for day in days])
+
+
+def _hours(day: DayFigures) -> list[str]:
+    return [f"{hour:02d}:00" for hour in range(len(day.load_wh))]
+
+
 def _draw_run(days: Sequence[DayFigures]) -> Drawing:
     names = ("offered", "contracted", "delivered", "shareable")
     legend = ("offered (forecast surplus)", "contracted", "delivered", "could be shared at most")
@@ -110,6 +163,27 @@ def _draw_run(days: Sequence[DayFigures]) -> Drawing:
         for name, text in zip(names, legend, strict=True)
     ]
     return _draw("Traded, by the day", lines, [f"{day.day:%-d %b}" for day in days])
+
+
+def dollars(amount_milli: int) -> str:
+    """An amount in dollars, to the cent: for people."""
+    return f"{amount_milli / 100_000:,.2f}"
+
+
+def _bills(figures: Figures) -> Table:
+    table = Table(title="Bill per home, without and with trade", title_justify="left")
+    for name in ("home", "drawn kWh", "fed in kWh", "without $", "with $", "better by $"):
+        table.add_column(name, justify="right")
+    for bill in figures.bills:
+        table.add_row(
+            str(bill.number),
+            f"{kwh(bill.import_wh):,.1f}",
+            f"{kwh(bill.export_wh):,.1f}",
+            dollars(bill.without_milli),
+            dollars(bill.with_milli),
+            dollars(bill.better_milli),
+        )
+    return table
 
 
 def show(figures: Figures, console: Console) -> None:
@@ -125,7 +199,7 @@ def show(figures: Figures, console: Console) -> None:
         else "[red]does not add up[/red]"
     )
     summary.add_row("ledger", proof)
-    console.print(Group(summary, _homes(figures), _letters(figures)))
+    console.print(Group(summary, _homes(figures), _bills(figures), _letters(figures)))
     for problem in [*figures.ledger_problems, *figures.failures]:
         console.print(f"[red]{problem}[/red]", highlight=False)
 
@@ -140,9 +214,9 @@ def _homes(figures: Figures) -> Table:
             home.seller,
             f"{kwh(home.sold_wh):.1f}",
             f"{kwh(home.bought_wh):.1f}",
-            f"{home.earned_milli / 100:.2f}",
-            f"{home.paid_milli / 100:.2f}",
-            f"{home.saved_milli / 100:.2f}",
+            dollars(home.earned_milli),
+            dollars(home.paid_milli),
+            dollars(home.saved_milli),
         )
     return table
 

@@ -96,5 +96,14 @@ def test_the_page_needs_nothing_from_elsewhere_and_escapes_what_it_shows() -> No
     assert "<script" not in page
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "https://" not in page
-    assert page.count('<svg viewBox="0 0 720 220"') == 5
+    assert page.count('<svg viewBox="0 0 720 220"') == 6
     assert "2 August 2016" in page
+
+
+def test_the_picture_shows_who_got_how_much_from_whom_on_the_best_day() -> None:
+    traded = day(order("COMPLETED", contracted=900, delivered=700), order("COMPLETED", contracted=50, delivered=0))
+    picture = report.allocation_picture(traded)
+    assert picture is not None
+    assert (picture.buyers, picture.rows, picture.most) == ([1], [(2, [0.7], 0.7)], 0.7)
+    assert "0.70" in report.html(run(traded))
+    assert report.allocation_picture(day()) is None
