@@ -6,6 +6,17 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, DateTime, Identity, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.types import UserDefinedType
+
+
+class Point(UserDefinedType[Any]):
+    """A point of the plane, here (longitude, latitude) in degrees."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        """The type's name in SQL."""
+        return "point"
 
 
 def text_column(*, primary_key: bool = False, default: str | None = None, nullable: bool = False) -> Any:
