@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cli import letters, show, subscribers, where
+from cli import claims, letters, show, subscribers, where
 from cli.where import DIRECTORY, NotFound
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ keys_app = typer.Typer(help="Make keys for a node, show what belongs to the ones
 ledger_app = typer.Typer(help="Prove the books.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(subscribers.app, name="subscriber")
+app.add_typer(claims.app, name="claim")
 app.add_typer(letters.outbox, name="outbox")
 app.add_typer(letters.inbox, name="inbox")
 app.add_typer(ledger_app, name="ledger")

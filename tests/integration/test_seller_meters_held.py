@@ -1,0 +1,104 @@
+"""A meter at a seller's node: claimed before it is kept, let go of on request, refused when held elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.support.hand_held_claims import HandHeldClaims
+from tests.support.seller_rig import Seller, offer_json, running_seller
+from tests.support.trade_cases import an_offer
+
+HOME = {"provider_id": "home-7", "name": "Home 7", "gps": "34.1, -117.4", "meter_id": "meter-7"}
+EXPORT = ("meter-7", "EXPORT")
+
+
+@pytest.fixture
+async def seller(database_url: str) -> AsyncIterator[Seller]:
+    async with running_seller(database_url) as running:
+        yield running
+
+
+def claims_of(seller: Seller) -> HandHeldClaims:
+    assert isinstance(seller.node.claims, HandHeldClaims)
+    return seller.node.claims
+
+
+async def refused(seller: Seller, path: str, body: Any = None, **options: Any) -> tuple[int, str, str]:
+    status, document = await seller.call("POST", path, body, **options)
+    return status, document["error"]["field"], document["error"]["sentence"]
+
+
+async def test_a_provider_is_registered_with_its_meter_claimed(seller: Seller) -> None:
+    await seller.asked("POST", "/api/providers", HOME)
+    assert claims_of(seller).own == {EXPORT}
+
+
+async def test_a_meter_held_by_another_node_is_refused_and_nothing_is_kept(seller: Seller) -> None:
+    claims_of(seller).elsewhere.add(EXPORT)
+    status, field, sentence = await refused(seller, "/api/providers", HOME)
+    assert (status, field) == (409, "meter_id")
+    assert "another node" in sentence
+    assert (await seller.asked("GET", "/api/providers"))["items"] == []
+
+
+async def test_a_silent_registry_lets_no_meter_in_until_it_speaks(seller: Seller) -> None:
+    claims_of(seller).silent = True
+    status, field, sentence = await refused(seller, "/api/providers", HOME)
+    assert (status, field) == (503, "meter_id")
+    assert "try again" in sentence
+    assert (await seller.asked("GET", "/api/providers"))["items"] == []
+    claims_of(seller).silent = False
+    await seller.asked("POST", "/api/providers", HOME)
+
+
+async def test_a_second_provider_with_the_same_meter_does_not_touch_the_claim(seller: Seller) -> None:
+    await seller.asked("POST", "/api/providers", HOME)
+    status, field, _ = await refused(seller, "/api/providers", HOME | {"provider_id": "home-8"})
+    assert (status, field) == (409, "meter_id")
+    assert claims_of(seller).own == {EXPORT}
+
+
+async def test_a_meter_is_let_go_of_only_when_nothing_is_sold_from_it(seller: Seller) -> None:
+    await seller.asked("POST", "/api/providers", HOME)
+    await seller.asked("POST", "/api/offers", offer_json(an_offer()))
+    status, _, sentence = await refused(seller, "/api/providers/home-7/meter/release")
+    assert status == 409
+    assert "1 published offer(s)" in sentence
+    await seller.asked("POST", "/api/offers/offer-1/withdraw")
+    await seller.asked("POST", "/api/providers/home-7/meter/release")
+    assert claims_of(seller).own == set()
+    assert (await refused(seller, "/api/offers", offer_json(an_offer(offer_id="offer-2"))))[:2] == (409, "meter_id")
+
+
+async def test_a_live_order_keeps_its_meter_here(seller: Seller) -> None:
+    await seller.open_shop()
+    await seller.contract()
+    await seller.asked("POST", "/api/offers/offer-1/withdraw")
+    status, _, sentence = await refused(seller, "/api/providers/home-7/meter/release")
+    assert status == 409
+    assert "1 live order(s)" in sentence
+    assert claims_of(seller).own == {EXPORT}
+
+
+async def test_a_meter_that_was_let_go_of_can_be_taken_again_unless_another_has_it(seller: Seller) -> None:
+    await seller.asked("POST", "/api/providers", HOME)
+    await seller.asked("POST", "/api/providers/home-7/meter/release")
+    claims_of(seller).elsewhere.add(EXPORT)
+    assert (await refused(seller, "/api/providers/home-7/meter/claim"))[0] == 409
+    assert (await refused(seller, "/api/offers", offer_json(an_offer())))[0] == 409
+    claims_of(seller).elsewhere.clear()
+    await seller.asked("POST", "/api/providers/home-7/meter/claim")
+    await seller.asked("POST", "/api/offers", offer_json(an_offer()))
+
+
+@pytest.mark.parametrize("act", ["release", "claim"])
+async def test_only_the_operator_moves_a_meter(seller: Seller, act: str) -> None:
+    await seller.asked("POST", "/api/providers", HOME)
+    path = f"/api/providers/home-7/meter/{act}"
+    assert (await refused(seller, path, token=await seller.prosumer()))[0] == 403
+    assert (await refused(seller, path.replace("home-7", "nobody")))[0] == 404
+    claims_of(seller).silent = True
+    assert (await refused(seller, path))[0] == 503
