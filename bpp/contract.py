@@ -18,7 +18,7 @@ from bpp.refusals import UnableToCancel, UnableToCurtail, UnableToUpdate
 from bpp.seller import Decision, Moment
 from energy_catalog import offers
 from energy_catalog.offers import Offer
-from trade import ledger, pricing, settlement
+from trade import allocation, ledger, pricing, settlement
 from trade.ledger import Transfer
 from trade.money import Series, kwh_from_wh
 from trade.order import (
@@ -201,7 +201,7 @@ def settle_meter(orders: Sequence[Order], *, metered_wh: Series, due: Collection
     """Settle the orders named in `due`, each on its share of the meter's readings.
 
     `orders` are all that have or had a claim on these slots: what was settled before keeps its share, and the rest of
-    the readings is shared by contract (`settlement.allocate`), so that no Wh is ever allocated twice, however late an
+    the readings is shared by contract (`allocation.pro_rata`), so that no Wh is ever allocated twice, however late an
     order or a correction comes. `metered_wh` covers the slots of the due orders; its slots are theirs.
     """
     shares = _shares(orders, metered_wh)
@@ -212,7 +212,7 @@ def settle_meter(orders: Sequence[Order], *, metered_wh: Series, due: Collection
         running = order if order.state is OrderState.DELIVERING else start(order, now_wall=at.wall)
         own = order.contracted_wh
         allocated = own.with_values(_within(own, shares[order.order_id]))
-        result = settlement.settle(running, metered_wh=allocated, now=at.trading)
+        result = settlement.settle(running, seller_alloc_wh=allocated, now=at.trading)
         done = replace(advance(running, OrderEvent.SETTLED, now=at.wall), settlement=result)
         settled.append(Settled(done, tuple(ledger.seller_settle(done, result, at=at.trading))))
     return settled
@@ -230,7 +230,7 @@ def _shares(orders: Sequence[Order], metered_wh: Series) -> dict[str, Series]:
     values: dict[str, list[int]] = {order_id: [] for order_id in claims}
     for index, metered in enumerate(metered_wh.values):
         left = max(0, metered - sum(series[index] for series in settled))
-        slot = settlement.allocate(left, {order_id: series[index] for order_id, series in claims.items()})
+        slot = allocation.pro_rata(left, {order_id: series[index] for order_id, series in claims.items()})
         for order_id, wh in slot.items():
             values[order_id].append(wh)
     return {order_id: metered_wh.with_values(tuple(series)) for order_id, series in values.items()}

@@ -8,10 +8,9 @@ from typing import Any
 from bpp.translate import catalog
 from energy_catalog.offers import Offer, Provider
 from schemas import tags, values
-from trade import pricing
 from trade.money import Series, currency_exponent
 from trade.order import Order, OrderState
-from trade.quote import CancellationTerm, LineKind, QuoteLine
+from trade.quote import TITLES, CancellationTerm, LineKind, QuoteLine
 
 #: What people read beside each line of a quote.
 _LINE_NAMES = {
@@ -140,7 +139,7 @@ def _payment(order: Order) -> dict[str, Any]:
 def _lines(order: Order) -> Sequence[QuoteLine]:
     """The lines that count: settled ones when there are any; never none, because a quote needs a line."""
     lines = order.settlement.lines if order.settlement else order.quote.lines if order.quote else ()
-    return lines or (QuoteLine(LineKind.ENERGY, pricing.TITLES[LineKind.ENERGY], 0),)
+    return lines or (QuoteLine(LineKind.ENERGY, TITLES[LineKind.ENERGY], 0),)
 
 
 def _quote(order: Order) -> dict[str, Any]:
@@ -164,7 +163,7 @@ def _line(line: QuoteLine, *, currency: str, exponent: int) -> dict[str, Any]:
     if line.price_micro_per_kwh is not None:
         item["price"] = {"currency": currency, "value": values.price_to_wire(line.price_micro_per_kwh)}
     return {
-        "title": pricing.TITLES[line.kind],
+        "title": TITLES[line.kind],
         "item": item,
         "price": {"currency": currency, "value": values.amount_to_wire(line.amount_milli, exponent=exponent)},
     }
