@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import Any
 
 import orjson
 from aiohttp import web
@@ -15,11 +14,9 @@ from api.live import StreamQuery
 from api.paging import NO_WAIT
 from api.problems import ApiError, not_found
 from api.series import rfc3339
-from bap import letters, translate
+from bap import letters, searching
 from bap.api_calls import READERS, reading, unit_of_work, visible_to, waiting
 from bap.api_models import SearchIn, SearchOut
-from beckn import envelope
-from beckn.node import Node
 from store import searches
 from store.db import UnitOfWork
 
@@ -85,55 +82,28 @@ def add_routes(desk: Desk) -> None:
 async def _begin(uow: UnitOfWork, call: Call[SearchIn], transaction_id: str, message_id: str) -> None:
     """Keep the search and put its letter into the outbox."""
     asked = call.body
-    kept = await searches.insert(
-        uow,
-        transaction_id=transaction_id,
-        token_id=call.token.token_id,
-        account_id=asked.account_id or "",
-        message_id=message_id,
-        intent=asked.model_dump(mode="json", exclude_none=True),
-        now=call.now,
-    )
-    if not kept:
-        raise not_found("account", str(asked.account_id))
-    message = translate.search_to_wire(asked.intent())
-    letter: dict[str, Any] = {"transaction_id": transaction_id, "message_id": message_id, "now": call.now}
-    if asked.seller_id is not None:
-        await letters.send(uow, call.node, action="search", seller_id=asked.seller_id, message=message, **letter)
-    else:
-        await _send_to_gateway(uow, call.node, message, **letter)
-
-
-async def _send_to_gateway(
-    uow: UnitOfWork, node: Node, message: dict[str, Any], *, transaction_id: str, message_id: str, now: datetime
-) -> None:
-    gateways = await node.directory.find("BG", node.settings.domain)
-    if not gateways:
+    try:
+        kept = await searching.begin(
+            uow,
+            call.node,
+            intent=asked.intent(),
+            asked=asked.model_dump(mode="json", exclude_none=True),
+            token_id=call.token.token_id,
+            account_id=asked.account_id or "",
+            seller_id=asked.seller_id,
+            transaction_id=transaction_id,
+            message_id=message_id,
+            now=call.now,
+        )
+    except searching.NoGateway as refusal:
         raise ApiError(
             503,
             "The registry knows no gateway just now; name a 'seller_id', or try again in a moment.",
             field="seller_id",
             headers={"Retry-After": "5"},
-        )
-    context = envelope.request_context(
-        action="search",
-        network=node.network,
-        bap=node.me,
-        bpp=None,
-        transaction_id=transaction_id,
-        message_id=message_id,
-        now=now,
-    )
-    await node.outbox.post(
-        uow,
-        action="search",
-        receiver_id=gateways[0].subscriber_id,
-        url=gateways[0].url,
-        body=envelope.build(context, message),
-        transaction_id=transaction_id,
-        message_id=message_id,
-        now=now,
-    )
+        ) from refusal
+    if not kept:
+        raise not_found("account", str(asked.account_id))
 
 
 async def _found(uow: UnitOfWork, transaction_id: str, created_at: datetime) -> Answer:

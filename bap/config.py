@@ -21,6 +21,8 @@ class BuyerSettings(NodeSettings):
     contract_answer_s_max: float = Field(default=60.0, ge=1, le=3600)
     #: How long after its last slot (trading clock) an order may stay unsettled before the seller is asked, seconds.
     settle_late_s: float = Field(default=86_400.0, ge=60, le=30 * 86_400)
+    #: How long a standing order's run waits for offers before it chooses, seconds.
+    standing_offers_s: float = Field(default=10.0, ge=0, le=600)
 
     @property
     def quote_wait(self) -> timedelta:

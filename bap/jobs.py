@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import structlog
 
-from bap import buyer, letters, translate
+from bap import buyer, letters, standing_runs, translate
 from bap.buyer import Step
 from beckn.jobs import Job
 from beckn.node import Node
@@ -114,4 +114,6 @@ JOBS = (
     Job("expire_quotes", 5.0, expire_quotes),
     Job("start_deliveries", 30.0, start_deliveries, on_clock_move=True),
     Job("ask_about_late_settlements", 60.0, ask_about_late_settlements),
+    Job("start_standing_runs", 5.0, standing_runs.start_due, on_clock_move=True),
+    Job("go_on_with_standing_runs", 1.0, standing_runs.go_on),
 )
