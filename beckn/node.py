@@ -41,7 +41,19 @@ from beckn.record import Recorder
 from beckn.subscription import OwnSubscription
 from beckn.transport import Transport
 
-__all__ = ["NODE", "Api", "Context", "Handlers", "Job", "Node", "OnUndelivered", "Stores", "build_app", "run"]
+__all__ = [
+    "NODE",
+    "Api",
+    "Context",
+    "Handlers",
+    "Job",
+    "Node",
+    "OnUndelivered",
+    "SecondRole",
+    "Stores",
+    "build_app",
+    "run",
+]
 
 #: Pause between tries to reach the database at the start, seconds.
 DATABASE_RETRY_S = 0.25
@@ -110,7 +122,11 @@ class Node:
     metrics: Metrics
     nudges: Nudges
     recorder: Recorder | None
+    #: This node as the peers of its second role know it; None without one.
+    second_me: envelope.Party | None = None
     checks: dict[str, Check] = field(default_factory=dict)
+    #: Its place in the registry in its second role.
+    second_subscription: OwnSubscription | None = None
     # These are set while the application is put together; the registry has neither of the first five.
     directory: Directory = field(init=False)
     claims: Claims = field(init=False)
@@ -149,6 +165,19 @@ Api = Callable[[web.Application, Node], None]
 Context = Callable[[Node], AbstractAsyncContextManager[None]]
 
 
+@dataclass(frozen=True, slots=True)
+class SecondRole:
+    """A role a node has beside its own: the same subscriber and keys, another record and another base URL.
+
+    A seller that asks its utility is a buyer to it, for instance. The two roles may not receive the same action.
+    """
+
+    role: Role
+    #: Where its letters arrive, under PUBLIC_URL.
+    path: str
+    handlers: Handlers
+
+
 def build_app(
     settings: NodeSettings,
     *,
@@ -159,6 +188,7 @@ def build_app(
     jobs: Sequence[Job] = (),
     contexts: Sequence[Context] = (),
     on_undelivered: OnUndelivered | None = None,
+    second: SecondRole | None = None,
     wall: Clock | None = None,
     transport: Transport | None = None,
 ) -> web.Application:
@@ -180,6 +210,7 @@ def build_app(
         metrics=Metrics(),
         nudges=Nudges(redis_url=settings.redis_url, prefix=settings.subscriber_id),
         recorder=_recorder(settings),
+        second_me=envelope.Party(settings.subscriber_id, settings.public_url + second.path) if second else None,
     )
     app = web.Application(client_max_size=settings.body_bytes_max)
     app[NODE] = node
@@ -188,7 +219,7 @@ def build_app(
     wiring.add(app, node.nudges.running())
     app.router.add_routes(Desk(node).routes())
     if stores.directory is not None:
-        wiring.add_directory(app, node, stores.directory)
+        wiring.add_directory(app, node, stores.directory, second=second)
     for context in contexts:
         wiring.add(app, context(node))
     if stores.inbox is not None and stores.outbox is not None:
@@ -199,6 +230,7 @@ def build_app(
             outgoing=stores.outbox,
             handlers=handlers(node) if handlers is not None else {},
             on_undelivered=on_undelivered,
+            second=second,
             transport=transport,
         )
     if api is not None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from beckn import checks, config, dispatch, envelope, errors, inbox, processing, signing
-from beckn.actions import received_by
+from beckn.actions import Role, received_by
 from beckn.claims import RegistryClaims
 from beckn.config import NodeSettings
-from beckn.desk import Finding
+from beckn.desk import Check, Finding
 from beckn.directory import DirectoryStore, RegistryDirectory
+from beckn.envelope import Party
 from beckn.inbox import Inbox
 from beckn.outbox import Outbox, OutboxStore, Outgoing, Signer
 from beckn.processing import Handler, Processor
@@ -22,7 +23,7 @@ from beckn.subscription import Claim, OwnSubscription
 from beckn.transport import HttpTransport, Transport
 
 if TYPE_CHECKING:
-    from beckn.node import LetterStore, Node, OnUndelivered
+    from beckn.node import LetterStore, Node, OnUndelivered, SecondRole
 
 
 def add(app: web.Application, context: AbstractAsyncContextManager[Any]) -> None:
@@ -38,8 +39,8 @@ def add(app: web.Application, context: AbstractAsyncContextManager[Any]) -> None
 # --- Directory and own subscription ----------------------------------------------------------------------------------
 
 
-def add_directory(app: web.Application, node: Node, store: DirectoryStore) -> None:
-    """Give the node its view of the registry, and keep it subscribed. Raises BadConfiguration."""
+def add_directory(app: web.Application, node: Node, store: DirectoryStore, *, second: SecondRole | None = None) -> None:
+    """Give the node its view of the registry, and keep it subscribed in all its roles. Raises BadConfiguration."""
     settings = node.settings
     for name in ("registry_url", "encryption_key"):
         if not getattr(settings, name):
@@ -47,28 +48,37 @@ def add_directory(app: web.Application, node: Node, store: DirectoryStore) -> No
     public_key = signing.import_public_key(settings.registry_public_key) if settings.registry_public_key else None
     client = RegistryClient(settings.registry_url, public_key=public_key, wall=node.wall)
     directory = RegistryDirectory(client=client, store=store, wall=node.wall, domain=settings.domain)
-    claim = Claim(
-        identity=node.identity,
-        role=node.role.value,
-        domain=settings.domain,
-        url=node.me.url,
-        country=settings.country_code,
-        city=settings.city_code,
-        encryption_key=settings.encryption_key,
-        previous=settings.previous_identity,
-    )
-    subscription = OwnSubscription(claim, client=client, directory=directory, wall=node.wall)
-    node.directory, node.subscription = directory, subscription
+
+    def place(role: Role, me: Party) -> OwnSubscription:
+        claim = Claim(
+            identity=node.identity,
+            role=role.value,
+            domain=settings.domain,
+            url=me.url,
+            country=settings.country_code,
+            city=settings.city_code,
+            encryption_key=settings.encryption_key,
+            previous=settings.previous_identity,
+        )
+        return OwnSubscription(claim, client=client, directory=directory, wall=node.wall)
+
+    places = {"subscription": (config.PROTOCOL_PATH, place(node.role, node.me))}
+    node.directory, node.subscription = directory, places["subscription"][1]
+    if second is not None and node.second_me is not None:
+        node.second_subscription = place(second.role, node.second_me)
+        places[f"subscription as {second.role.value}"] = (second.path, node.second_subscription)
     node.claims = RegistryClaims(client, identity=lambda: node.identity, wall=node.wall)
 
     @asynccontextmanager
     async def running() -> AsyncIterator[None]:
         await directory.start()
-        await subscription.start()
+        for _, subscription in places.values():
+            await subscription.start()
         try:
             yield
         finally:
-            await subscription.stop()
+            for _, subscription in places.values():
+                await subscription.stop()
             await directory.stop()
 
     async def registry() -> Finding:
@@ -80,10 +90,6 @@ def add_directory(app: web.Application, node: Node, store: DirectoryStore) -> No
             detail += f"; known keys stay good until {envelope.format_instant(good_until)}, unknown ones are refused"
         return Finding(ok=status["reachable"], detail=detail, required=not known)
 
-    async def subscribed() -> Finding:
-        detail = f"{subscription.status}: {subscription.why}".rstrip(": ")
-        return Finding(ok=subscription.is_subscribed, detail=detail)
-
     node.metrics.watch(
         "powershare_directory_records", "Registry records this node knows", lambda: directory.status()["records"]
     )
@@ -92,12 +98,23 @@ def add_directory(app: web.Application, node: Node, store: DirectoryStore) -> No
         lambda: -1 if directory.status()["read_seconds_ago"] is None else directory.status()["read_seconds_ago"],
     )  # fmt: skip
     node.add_check("registry", registry)
-    node.add_check("subscription", subscribed)
     add(app, running())
-    app.router.add_post(f"{config.PROTOCOL_PATH}/on_subscribe", _answering(node))
+    for name, (path, subscription) in places.items():
+        node.add_check(name, _standing(subscription))
+        app.router.add_post(f"{path}/on_subscribe", _answering(node, subscription))
 
 
-def _answering(node: Node) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _standing(subscription: OwnSubscription) -> Check:
+    """Whether peers may believe the node in one of its roles."""
+
+    async def subscribed() -> Finding:
+        detail = f"{subscription.status}: {subscription.why}".rstrip(": ")
+        return Finding(ok=subscription.is_subscribed, detail=detail)
+
+    return subscribed
+
+
+def _answering(node: Node, subscription: OwnSubscription) -> Callable[[web.Request], Awaitable[web.Response]]:
     """The handler of the registry's challenge."""
 
     async def on_subscribe(request: web.Request) -> web.Response:
@@ -106,7 +123,7 @@ def _answering(node: Node) -> Callable[[web.Request], Awaitable[web.Response]]:
             node.recorder.record("on_subscribe", body, request.headers)
         headers = {"Content-Type": "application/json"}
         try:
-            answer = await node.subscription.answer(body, request.headers.get("Authorization"))
+            answer = await subscription.answer(body, request.headers.get("Authorization"))
         except errors.Refusal as refusal:
             headers |= refusal.headers(node.me.subscriber_id)
             return web.Response(status=refusal.http_status, body=refusal.nack_body(), headers=headers)
@@ -126,12 +143,18 @@ def add_post_office(
     outgoing: OutboxStore,
     handlers: Mapping[str, Handler],
     on_undelivered: OnUndelivered | None,
+    second: SecondRole | None = None,
     transport: Transport | None,
 ) -> None:
-    """Give the node its inbox and outbox. Raises ValueError when an action it receives has no handler."""
-    missing = {action.name for action in received_by(node.role)} - set(handlers)
-    if missing:
-        raise ValueError(f"the {node.role.value} has no handler for {', '.join(sorted(missing))}")
+    """Give the node an outbox, and an inbox for each of its roles; what those accept is worked on in one place.
+
+    Raises ValueError when an action it receives has no handler.
+    """
+    _check_complete(node.role, handlers)
+    if second is not None:
+        own = second.handlers(node)
+        _check_complete(second.role, own)
+        handlers = {**handlers, **own}
 
     async def undelivered(uow: Any, letter: Outgoing, outcome: dict[str, Any], certain: bool) -> None:
         if on_undelivered is not None:
@@ -155,20 +178,34 @@ def add_post_office(
         wall=node.wall,
         metrics=node.metrics,
     )
-    node.inbox = Inbox(
-        local=_local(node),
-        limits=_inbox_limits(settings),
-        directory=lambda: node.directory,
-        store=letters,
-        processor=processor,
-        wall=node.wall,
-        metrics=node.metrics,
-        recorder=node.recorder,
-        heard_from=dispatcher.heard_from,
-    )
+
+    def inbox_of(role: Role, me: Party) -> Inbox:
+        return Inbox(
+            local=_local(node, role, me),
+            limits=_inbox_limits(settings),
+            directory=lambda: node.directory,
+            store=letters,
+            processor=processor,
+            wall=node.wall,
+            metrics=node.metrics,
+            recorder=node.recorder,
+            heard_from=dispatcher.heard_from,
+        )
+
+    node.inbox = inbox_of(node.role, node.me)
+    inboxes = {config.PROTOCOL_PATH: node.inbox}
+    if second is not None and node.second_me is not None:
+        inboxes[second.path] = inbox_of(second.role, node.second_me)
     add(app, _sending(node, dispatcher, transport))
-    add(app, _working(node, processor))
-    app.router.add_routes(node.inbox.routes(config.PROTOCOL_PATH))
+    add(app, _working(node, processor, list(inboxes.values())))
+    for path, received in inboxes.items():
+        app.router.add_routes(received.routes(path))
+
+
+def _check_complete(role: Role, handlers: Mapping[str, Handler]) -> None:
+    missing = {action.name for action in received_by(role)} - set(handlers)
+    if missing:
+        raise ValueError(f"the {role.value} has no handler for {', '.join(sorted(missing))}")
 
 
 @asynccontextmanager
@@ -187,20 +224,21 @@ async def _sending(node: Node, dispatcher: dispatch.Dispatcher, transport: Trans
 
 
 @asynccontextmanager
-async def _working(node: Node, processor: Processor) -> AsyncIterator[None]:
+async def _working(node: Node, processor: Processor, inboxes: Sequence[Inbox]) -> AsyncIterator[None]:
     await processor.start()
     try:
         yield
     finally:
-        await node.inbox.settled()
+        for received in inboxes:
+            await received.settled()
         await processor.stop(within_s=node.settings.stop_s_max / 2)
 
 
-def _local(node: Node) -> checks.Local:
+def _local(node: Node, role: Role, me: Party) -> checks.Local:
     settings = node.settings
     return checks.Local(
-        me=node.me,
-        role=node.role,
+        me=me,
+        role=role,
         domain=settings.domain,
         version=node.network.version,
         json_depth_max=settings.json_depth_max,
