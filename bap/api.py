@@ -7,16 +7,17 @@ nudge from the handler of the callback.
 
 from __future__ import annotations
 
-from api import webhooks
+from api import policies, webhooks
 from api.desk import Desk
-from bap import api_accounts, api_orders, api_searches, api_sellers
+from bap import api_accounts, api_orders, api_searches, api_sellers, api_standing
 
 VERSION = "1.1.0"
 _DESCRIPTION = """Buy energy from people: search, choose, confirm, and pay for what was delivered.
 
 Make an account for each consumer, let the operator pay into its wallet, search, and take an order through
 `orders` -> `init` -> `confirm`. Everything that happens to a search or an order is an event: read them as a stream
-(`.../events`), or have them posted to a webhook. Amounts are whole minor units, energy is whole watt-hours."""
+(`.../events`), or have them posted to a webhook. Amounts named `_milli` are whole thousandths of a minor
+unit (125000 is 1.25 USD), those named `_minor` whole minor units, as banks move them; energy is whole watt-hours."""
 
 
 def build() -> Desk:
@@ -25,6 +26,8 @@ def build() -> Desk:
     api_accounts.add_routes(desk)
     api_searches.add_routes(desk)
     api_orders.add_routes(desk)
+    api_standing.add_routes(desk)
     api_sellers.add_routes(desk)
+    policies.add_routes(desk)
     webhooks.add_routes(desk)
     return desk

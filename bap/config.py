@@ -6,10 +6,10 @@ from datetime import timedelta
 
 from pydantic import Field
 
-from beckn.config import NodeSettings
+from books.policies import PolicySettings
 
 
-class BuyerSettings(NodeSettings):
+class BuyerSettings(PolicySettings):
     """How long a buyer waits for its sellers, beside what every node needs to know."""
 
     #: How long a seller may take to answer a select before the draft ends, seconds.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from beckn.config import NodeSettings
+from books.policies import PolicySettings
 
 
-class SellerSettings(NodeSettings):
+class SellerSettings(PolicySettings):
     """What a seller's node needs to know."""
 
     #: Phone number that buyers are given for help, E.164 such as +15550100; empty: none.
@@ -18,8 +18,8 @@ class SellerSettings(NodeSettings):
     support_url: str = Field(default="", max_length=2048, pattern=r"^(https?://\S+)?$")
     #: Offers that one on_search shows at most, the cheapest first.
     catalog_offers_max: int = Field(default=200, ge=1, le=2000)
-    #: Offers that one search considers at most, the earliest first.
-    search_offers_max: int = Field(default=2000, ge=1, le=20_000)
+    #: Offers that one search considers at most, those with the lowest prices first.
+    search_offers_max: int = Field(default=5000, ge=1, le=100_000)
     #: Orders or meters that one job handles in one unit of work at most.
     job_batch_max: int = Field(default=50, ge=1, le=1000)
     #: How often expired quotes are released, seconds.
