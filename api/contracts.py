@@ -1,6 +1,6 @@
 """How either node's JSON API shows an order: what a buyer's app and a provider see alike.
 
-Money in minor units, energy in Wh. Each shop adds what only its own side may see.
+Money in thousandths of a minor unit, energy in Wh. Each shop adds what only its own side may see.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from api.desk import Call, Desk
 from api.paging import ListOf, Page, cursor, read_cursor
 from api.problems import conflict, not_found
 from bap.api_calls import READERS, reading, visible_to
-from bap.api_models import AccountIn, AccountOut, DepositIn, LedgerProofOut, TransferOut
-from books import proof
+from bap.api_models import AccountIn, AccountOut, DepositIn, LedgerProofOut, TransferOut, WalletOut
+from books import deposits, proof
 from store import customers, transfers
 from store.db import UnitOfWork
 from trade import ledger
@@ -33,7 +33,8 @@ def _add_accounts(desk: Desk) -> None:
         account_id, given = str(uuid.uuid4()), call.body.model_dump()
         async with call.node.database.unit_of_work() as uow:
             await customers.insert(uow, account_id=account_id, token_id=call.token.token_id, now=call.now, **given)
-        return AccountOut(account_id=account_id, created_at=call.now, balance_milli=0, reserved_milli=0, **given)
+        nothing = {"balance_milli": 0, "reserved_milli": 0, "balances": []}
+        return AccountOut(account_id=account_id, created_at=call.now, **nothing, **given)
 
     @desk.route("GET", "/api/accounts", role=READERS, query=Page, answer=ListOf[AccountOut], tags=_TAGS)
     async def list_accounts(call: Call[None]) -> ListOf[AccountOut]:
@@ -69,21 +70,21 @@ def _add_money(desk: Desk) -> None:
         tags=_TAGS,
     )
     async def deposit(call: Call[DepositIn]) -> AccountOut:
-        """Pay money into a wallet.
+        """Pay money into a wallet; what the account owes is repaid from it first.
 
         A repeat with the same reference changes nothing; with the same reference and another amount it is refused.
         """
         async with call.node.database.unit_of_work() as uow:
             account = await _account(uow, call)
-            transfer = ledger.deposit(
-                account_id=account["account_id"],
-                amount_minor=call.body.amount_minor,
-                currency=account["currency"],
-                reference=call.body.reference,
-                at=call.now,
-            )
             try:
-                await transfers.post(uow, [transfer])
+                await deposits.credit(
+                    uow,
+                    account_id=account["account_id"],
+                    amount_minor=call.body.amount_minor,
+                    currency=call.body.currency or account["currency"],
+                    reference=call.body.reference,
+                    now=call.now,
+                )
             except transfers.TransferConflict as known:
                 raise conflict(
                     "This reference was used for another amount; use a new reference for another deposit.",
@@ -134,10 +135,23 @@ async def _account(uow: UnitOfWork, call: Call[Any]) -> Mapping[str, Any]:
 async def _with_money(uow: UnitOfWork, account: Mapping[str, Any]) -> AccountOut:
     account_id, currency = account["account_id"], account["currency"]
     shown = {name: account[name] for name in AccountIn.model_fields}
+    purse = ledger.wallet(account_id)
+    held, overdrafts = await transfers.balances(uow, purse), await transfers.overdrafts(uow, purse)
+    owed, reserved = await transfers.balances(uow, ledger.debt(account_id)), await customers.reserved(uow, account_id)
     return AccountOut(
         account_id=account_id,
         created_at=account["created_at"],
-        balance_milli=await transfers.balance(uow, ledger.wallet(account_id), currency),
-        reserved_milli=await customers.reserved_milli(uow, account_id, currency),
+        balance_milli=held.get(currency, 0),
+        reserved_milli=reserved.get(currency, 0),
+        balances=[
+            WalletOut(
+                currency=each,
+                balance_milli=held.get(each, 0),
+                reserved_milli=reserved.get(each, 0),
+                debt_milli=-owed.get(each, 0),
+                overdraft_milli=overdrafts.get(each, 0),
+            )
+            for each in sorted(held.keys() | reserved.keys() | owed.keys())
+        ],
         **shown,
     )

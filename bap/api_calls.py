@@ -14,6 +14,7 @@ from bap.buyer import NotNow, Unfit
 from bap.translate import WireRefusal
 from store import transfers
 from store.db import UnitOfWork
+from trade.money import amount_from_milli
 
 #: Who may look: the app whose things they are, and the operator, who sees all.
 READERS = ("app", "operator")
@@ -84,7 +85,9 @@ async def _payment_required(call: Call[Any], account: str) -> ApiError:
     """402 that says how much the wallet holds."""
     async with reading(call) as uow:
         held = await transfers.balances(uow, account)
-    shown = ", ".join(f"{amount} minor units of {currency}" for currency, amount in held.items()) or "nothing"
+    shown = (
+        ", ".join(f"{amount_from_milli(amount, currency)} {currency}" for currency, amount in held.items()) or "nothing"
+    )
     return ApiError(
         402,
         f"The wallet holds {shown}, less than this would reserve; deposit more and try again.",

@@ -1,4 +1,7 @@
-"""What consumer apps send and get: accounts, searches, offers, questions. Money in minor units, energy in Wh."""
+"""What consumer apps send and get: accounts, searches, offers, questions.
+
+Money in thousandths of a minor unit (`_milli`), except what a bank moves (`_minor`); energy in Wh.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,12 @@ from api.series import EnergySeriesOut, InstantOut, PriceSeriesOut
 from energy_catalog.offers import Intent, OfferView, Source
 from trade.money import DecimalRefused, utc, whole_units
 
-Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217")]
+Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217; XWH energy credits, XCO carbon credits")]
 Gps = Annotated[str, Field(pattern=r"^-?\d{1,2}(\.\d{1,6})?, ?-?\d{1,3}(\.\d{1,6})?$", description="lat, lon")]
 #: An id that another node chose: only bounded, for its alphabet is its own affair.
 WireId = Annotated[str, Field(min_length=1, max_length=255)]
-AmountMinor = Annotated[int, Field(gt=0, le=10**15)]
+#: What one payment may move: a thousandfold of it, and sums of those, stay far inside 64 bits.
+AmountMinor = Annotated[int, Field(gt=0, le=10**12)]
 Phone = Annotated[str, Field(pattern=r"^\+?[1-9]\d{1,14}$", description="E.164")]
 Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
 
@@ -30,8 +34,21 @@ class AccountIn(Strict):
     currency: Currency
 
 
+class WalletOut(BaseModel):
+    """What an account holds in one currency: free, held for orders, owed, and how far it may be overdrawn."""
+
+    currency: str
+    balance_milli: int
+    reserved_milli: int
+    debt_milli: int = Field(description="Owed after a correction that the wallet could not pay; 0 or more")
+    overdraft_milli: int | None = Field(description="Null is without limit")
+
+
 class AccountOut(BaseModel):
-    """A consumer's account and wallet: `balance_milli` is free, `reserved_milli` is held for orders."""
+    """A consumer's account and wallet: `balance_milli` is free, `reserved_milli` is held for orders.
+
+    Both are of the account's own currency; `balances` lists every currency it has used.
+    """
 
     account_id: str
     name: str
@@ -41,26 +58,36 @@ class AccountOut(BaseModel):
     created_at: InstantOut
     balance_milli: int
     reserved_milli: int
+    balances: list[WalletOut]
 
 
 class DepositIn(Strict):
-    """Money that came in from outside; `reference` makes a repeat the same deposit."""
+    """Money that came in from outside; `reference` makes a repeat the same deposit.
+
+    In whole minor units, as a bank pays. Without a `currency` it is the account's own.
+    """
 
     amount_minor: AmountMinor
     reference: Id
+    currency: Currency | None = None
+
+
+class LegOut(BaseModel):
+    """What one account got (positive) or gave (negative) by a transfer."""
+
+    account: str
+    currency: str
+    amount_milli: int
 
 
 class TransferOut(BaseModel):
-    """One movement of the ledger."""
+    """One transfer of the ledger; its legs sum to zero in every currency."""
 
     transfer_id: str
-    debit: str
-    credit: str
-    amount_milli: int
-    currency: str
     order_id: str
     memo: str
     at: InstantOut
+    legs: list[LegOut]
 
 
 class BalanceOut(BaseModel):

@@ -1,4 +1,4 @@
-"""What consumer apps send and get about orders. Money in minor units, energy in Wh."""
+"""What consumer apps send and get about orders. Money in thousandths of a minor unit, energy in Wh."""
 
 from __future__ import annotations
 

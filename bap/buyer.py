@@ -17,7 +17,7 @@ from typing import Any
 from energy_catalog.offers import OfferView
 from trade import ledger, pricing
 from trade.ledger import Transfer
-from trade.money import Series
+from trade.money import Series, amount_from_milli
 from trade.order import (
     Customer,
     Order,
@@ -27,7 +27,7 @@ from trade.order import (
     advance,
     can_advance,
 )
-from trade.quote import Quote
+from trade.quote import Quote, QuoteLine
 
 #: States in which a contract exists or may exist at the seller: money is reserved, letters about it make sense.
 CONTRACTED = frozenset(
@@ -243,25 +243,36 @@ def _record_offer(order: Order, quoted: Quoted, event: OrderEvent, now: datetime
             refusal="",
             **quoted.details,
         )
-        fault = _miscounted(updated, quoted.quote)
+        lines = pricing.order_lines(updated, energy_wh=updated.contracted_wh)
+        fault = _miscounted(quoted.quote, lines)
         if not fault:
-            return _stepped(updated, total_milli=quoted.quote.total_milli)
+            return _quoted_at(updated, quoted.quote, lines)
     if not can_refuse(order):
         return None
     return refuse(order, code="QUOTE_UNFIT", sentence=fault, reserved_milli=0, now=now)
 
 
-def _miscounted(order: Order, quote: Quote) -> str:
+def _quoted_at(order: Order, quote: Quote, lines: tuple[QuoteLine, ...]) -> Step:
+    """The order at its quote. A seller that rounds to minor units is taken at the exact figure, and that is told."""
+    exact = replace(quote, lines=lines)
+    if quote.total_milli == exact.total_milli:
+        return _stepped(order, total_milli=quote.total_milli)
+    told = {"total_milli": exact.total_milli, "seller_total_milli": quote.total_milli}
+    return _stepped(replace(order, quote=exact), **told)
+
+
+def _miscounted(quote: Quote, lines: tuple[QuoteLine, ...]) -> str:
     """Why the quote's total is not what its own energy, prices and wheeling come to; empty when it is.
 
     What is settled later is computed from these, so a total that differs would be a dispute waiting to happen.
     """
-    expected_milli = sum(line.amount_milli for line in pricing.order_lines(order, energy_wh=order.contracted_wh))
-    if quote.total_milli == expected_milli:
+    if pricing.is_total_of(quote.total_milli, lines):
         return ""
+    expected_milli = sum(line.amount_milli for line in lines)
+    said, expected = (amount_from_milli(milli, quote.currency) for milli in (quote.total_milli, expected_milli))
     return (
-        f"The seller's quote comes to {quote.total_milli} {quote.currency} minor units, but its own energy, prices and"
-        f" wheeling come to {expected_milli}."
+        f"The seller's quote comes to {said} {quote.currency}, but its own energy, prices and wheeling come to"
+        f" {expected}."
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from bap.buyer import CONTRACTED, NotNow, Step, Unfit
 from trade import ledger, pricing, settlement
-from trade.money import Series
+from trade.money import Series, is_same_or_rounded
 from trade.order import (
     Order,
     OrderEvent,
@@ -118,7 +118,7 @@ def record_change(
         updated, reserved_milli=reserved_milli, needed_milli=needed_milli, step=f"change-{message_id}", at=now
     )
     told: dict[str, Any] = {"total_milli": total_milli, "energy_wh": list(contracted_wh.values)}
-    if seller_total_milli is not None and seller_total_milli != total_milli:
+    if seller_total_milli is not None and not pricing.is_total_of(seller_total_milli, lines):
         told["seller_total_milli"] = seller_total_milli
     return Step(updated, tuple(moved), (("order.updated" if answered else "order.curtailed", told),))
 
@@ -190,6 +190,8 @@ def record_cancellation(
         return None
     updated = replace(advance(order, OrderEvent.CANCELLED, now=now), cancelled_by=cancelled_by, awaiting_until=None)
     limit_milli = 0 if cancelled_by == "PROVIDER" else _fee_limit(order, now_trading)
+    if is_same_or_rounded(fee_milli, limit_milli):
+        fee_milli = limit_milli
     told = {"by": cancelled_by, "fee_milli": fee_milli}
     if not 0 <= fee_milli <= min(limit_milli, reserved_milli):
         disputed = {**told, "agreed_fee_milli": limit_milli, "reserved_milli": reserved_milli}
@@ -233,8 +235,8 @@ def record_completion(
         return None
     if metered_wh is None or not metered_wh.is_aligned(order.contracted_wh):
         return _disputed(order, None, seller_lines, "The seller sent no readings for the contract's slots.")
-    ours = settlement.settle(order, metered_wh=metered_wh, now=now_trading)
-    if seller_lines is not None and _by_kind(seller_lines) != _by_kind(ours.lines):
+    ours = settlement.settle(order, seller_alloc_wh=metered_wh, now=now_trading)
+    if seller_lines is not None and not pricing.agree(seller_lines, ours.lines):
         return _disputed(order, ours, seller_lines, "The seller's settlement differs from ours.")
     if ours.total_milli > reserved_milli:
         return _disputed(order, ours, seller_lines, "More is due than is reserved.")
@@ -242,13 +244,6 @@ def record_completion(
     moved = ledger.buyer_settle(updated, ours, at=now, reserved_milli=reserved_milli)
     told = {"total_milli": ours.total_milli, "delivered_wh": ours.delivered_wh.total}
     return Step(updated, tuple(moved), (("order.completed", told),))
-
-
-def _by_kind(lines: Sequence[QuoteLine]) -> dict[LineKind, int]:
-    sums: dict[LineKind, int] = {}
-    for line in lines:
-        sums[line.kind] = sums.get(line.kind, 0) + line.amount_milli
-    return {kind: amount for kind, amount in sums.items() if amount}
 
 
 def _disputed(order: Order, ours: SettlementResult | None, seller_lines: Sequence[QuoteLine] | None, why: str) -> Step:

@@ -90,7 +90,7 @@ def nudge_after(uow: UnitOfWork, node: Node, channel: str, payload: Any = None, 
 
 
 async def reserved(uow: UnitOfWork, order: Order) -> int:
-    """What the order's escrow holds, minor units."""
+    """What the order's escrow holds, in thousandths of a minor unit."""
     return await transfers.balance(uow, ledger.escrow(order.order_id), order.currency)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from store.transfers import LedgerProof
 from trade import ledger
+from trade.money import amount_from_milli
 
 
 def document(proof: LedgerProof) -> dict[str, Any]:
@@ -45,8 +46,8 @@ def disagreements(proofs: Mapping[str, Mapping[str, Any]]) -> list[str]:
                 owes, is_owed = buyers.get((owed, currency), 0), -sellers.get((due, currency), 0)
                 if owes != is_owed:
                     sentences.append(
-                        f"{buyer_id} says it owes {seller_id} {owes} minor units of {currency};"
-                        f" {seller_id} says it is owed {is_owed}"
+                        f"{buyer_id} says it owes {seller_id} {amount_from_milli(owes, currency)} {currency};"
+                        f" {seller_id} says it is owed {amount_from_milli(is_owed, currency)}"
                     )
     return sentences
 

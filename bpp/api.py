@@ -6,8 +6,9 @@ from functools import partial
 
 from aiohttp import web
 
+from api import policies
 from api.desk import Desk
-from bpp import api_meters, api_offers, api_orders, api_providers, jobs
+from bpp import api_meters, api_offers, api_orders, api_providers, casework
 from bpp.shop import Shop
 
 
@@ -17,10 +18,11 @@ def mount(app: web.Application, shop: Shop) -> None:
         title="Seller's node",
         version="1.0",
         description="Providers, their offers, what their meters measured, and what was sold. Energy in Wh, money in"
-        " minor units; slots, gates and settlement follow the trading clock.",
+        " thousandths of a minor unit (125000 is 1.25 USD); slots, gates and settlement follow the trading clock.",
     )
     api_providers.add_routes(desk)
     api_offers.add_routes(desk)
-    api_meters.Meters(partial(jobs.settle_meter, shop)).add_routes(desk)
+    api_meters.Meters(partial(casework.settle_meter, shop)).add_routes(desk)
     api_orders.Orders(shop).add_routes(desk)
+    policies.add_routes(desk)
     desk.mount(app, shop.node)

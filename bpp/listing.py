@@ -8,12 +8,12 @@ from datetime import datetime
 from energy_catalog.offers import Offer, OfferInvalid, OfferState, Provider, Source, check_offer
 from energy_catalog.tariffs import Tariff
 from store.offers import SPAN_S_MAX
-from trade.money import Series, cost_milli
+from trade.money import Series, amount_from_milli, cost_milli
 from trade.pricing import TariffInvalid
 from trade.quote import CancellationTerm
 
-#: Most money that all of an offer may cost, minor units: sums of such amounts stay far inside 64 bits.
-COST_MILLI_MAX = 10**14
+#: Most money that all of an offer may cost, thousandths of a minor unit: sums stay far inside 64 bits.
+COST_MILLI_MAX = 10**15
 
 #: How the prices of an offer are said: a tariff, or a price for every slot.
 Pricing = Tariff | Series
@@ -119,7 +119,8 @@ def _check(offer: Offer) -> None:
         currency=offer.currency,
     )
     if cost > COST_MILLI_MAX:
-        raise OfferInvalid("price", f"all of the offer would cost {cost} minor units; the most is {COST_MILLI_MAX}")
+        said, most = (amount_from_milli(milli, offer.currency) for milli in (cost, COST_MILLI_MAX))
+        raise OfferInvalid("price", f"all of the offer would cost {said} {offer.currency}; the most is {most}")
 
 
 def _prices(pricing: Pricing, energy_wh: Series) -> Series:

@@ -1,4 +1,4 @@
-"""How this node's JSON API shows an order. Money in minor units, energy in Wh."""
+"""How this node's JSON API shows an order. Money in thousandths of a minor unit, energy in Wh."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from bpp.refusals import UnableTo, UnableToConfirm, UnableToHold, UnableToQuote
 from energy_catalog import offers
 from energy_catalog.offers import Offer, Provider
 from trade import pricing
-from trade.money import Money, Series, Slot, amount_from_milli, kwh_from_wh
+from trade.money import Money, Series, Slot, amount_from_milli, is_same_or_rounded, kwh_from_wh
 from trade.order import (
     Customer,
     Order,
@@ -61,7 +61,7 @@ class Demand:
     window_end: datetime | None = None
     fulfillment_id: str = ""
     customer: Customer | None = None
-    #: The id the buyer proposes for the contract, and the total it believes it pays (minor units, currency).
+    #: The id the buyer proposes for the contract, and the total it believes it pays (with its currency).
     order_id: str = ""
     quote_total: Money | None = None
 
@@ -302,7 +302,8 @@ def _check_claims(order: Order, offer: Offer, demand: Demand) -> None:
             f"The quote is for item {order.offer_id!r}, not for {demand.offer_id!r}; send init for that one.",
         )
     total = Money(order.quote.total_milli, order.currency)
-    if demand.quote_total not in (None, total):
+    said = demand.quote_total
+    if said and (said.currency != total.currency or not is_same_or_rounded(said.amount_milli, total.amount_milli)):
         raise UnableToConfirm(
             refusals.QUOTE_UNAVAILABLE,
             f"The quote is over {_amount(total)}, not over what this confirms; confirm what on_init quoted, or send"

@@ -14,7 +14,7 @@ from books import proof as proofs
 from cli import where
 from store import transfers
 from store.db import Database
-from trade.money import currency_exponent
+from trade.money import amount_from_milli
 
 
 class Unreadable(Exception):
@@ -105,5 +105,5 @@ async def _prove(subscriber_id: str, url: str) -> Book:
 
 
 def _amount(amount_milli: int, currency: str) -> str:
-    places = currency_exponent(currency)
-    return f"{amount_milli / 10**places:,.{places}f} {currency}"
+    whole, point, fraction = amount_from_milli(amount_milli, currency).partition(".")
+    return f"{int(whole):,}{point}{fraction} {currency}"

@@ -1,6 +1,6 @@
 """Values as the wire writes them: decimal strings, energy with its unit, money, prices, instants, durations, windows.
 
-Everything becomes a whole number (Wh, minor units, micro-units of the currency per kWh, seconds) or is refused by
+Everything becomes a whole number (Wh, thousandths of a minor unit, micro-units of the currency per kWh, seconds) or is refused by
 name: nothing is rounded, nothing is guessed. A well-formed letter can still hold values nobody can trade on, so every
 reader here states its bounds; the sentences are for the sender.
 """
@@ -16,8 +16,12 @@ from typing import Any
 #: Largest energy in one value: 1 TWh.
 ENERGY_WH_MAX = 10**12
 
-#: Largest amount of money in one value, in minor units.
+#: Largest amount of money in one value, in thousandths of a minor unit: ten thousand million of a currency with cents.
+#: Far inside 64 bits, and inside what every JSON reader keeps exactly.
 AMOUNT_MILLI_MAX = 10**15
+
+#: Decimal places of an amount beyond those of its currency.
+AMOUNT_PLACES = 3
 
 #: Largest price: a million units of currency per kWh.
 PRICE_MICRO_MAX = 10**12
@@ -127,14 +131,25 @@ def price_to_wire(price_micro: int) -> str:
 
 
 def amount_from_wire(text: Any, *, exponent: int, path: str) -> int:
-    """Minor units of a currency with that many decimals; raises WireRefusal for a fraction of a minor unit."""
-    largest = AMOUNT_MILLI_MAX
-    return whole_from_wire(text, places=exponent, smallest=-largest, largest=largest, unit="minor units", path=path)
+    """Thousandths of a minor unit of a currency with `exponent` decimals; raises WireRefusal for anything finer."""
+    return whole_from_wire(
+        text,
+        places=exponent + AMOUNT_PLACES,
+        smallest=-AMOUNT_MILLI_MAX,
+        largest=AMOUNT_MILLI_MAX,
+        unit="thousandths of a minor unit",
+        path=path,
+    )
 
 
 def amount_to_wire(amount_milli: int, *, exponent: int) -> str:
-    """An amount with all decimals of its currency: 30 cents are "0.30"."""
-    return whole_to_wire(amount_milli, places=exponent, keep_zeros=True)
+    """An amount with all decimals of its currency, and up to three more that say something.
+
+    30 cents are "0.30", 30.25 cents are "0.3025".
+    """
+    text = whole_to_wire(amount_milli, places=exponent + AMOUNT_PLACES, keep_zeros=True)
+    idle = min(AMOUNT_PLACES, len(text) - len(text.rstrip("0")))
+    return text[: len(text) - idle].rstrip(".")
 
 
 def currency_from_wire(text: Any, *, path: str) -> str:

@@ -56,12 +56,12 @@ async def page(
     return rows
 
 
-async def reserved_milli(uow: UnitOfWork, account_id: str, currency: str) -> int:
-    """What the escrow of all the account's orders holds, minor units."""
-    amount = await uow.connection.fetchval(
-        "SELECT sum(l.balance_milli)::bigint"
+async def reserved(uow: UnitOfWork, account_id: str) -> dict[str, int]:
+    """What the escrow of all the account's orders holds, by currency, in thousandths of a minor unit."""
+    rows = await uow.connection.fetch(
+        "SELECT l.currency, sum(l.balance_milli)::bigint AS held"
         " FROM orders o JOIN ledger_accounts l ON l.account = 'escrow:' || o.order_id"
-        " WHERE o.account_id = $1 AND o.side = 'BUYER' AND l.currency = $2",
-        account_id, currency,
-    )  # fmt: skip
-    return int(amount or 0)
+        " WHERE o.account_id = $1 AND o.side = 'BUYER' GROUP BY l.currency",
+        account_id,
+    )
+    return {row["currency"]: row["held"] for row in rows}

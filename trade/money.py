@@ -1,8 +1,9 @@
 """Money, energy and the series they form over delivery slots.
 
-Energy is whole watt-hours, money is whole minor units (cents, paise), a price is whole micro-units of the
-currency per kilowatt-hour (0.21 USD/kWh is 210_000). Nothing here is a float, and money is rounded in one place
-only, `milli_from_nano`: once per line of a quote or settlement, half away from zero.
+Energy is whole watt-hours, money is whole thousandths of a minor unit (1.25 cents are 1250: "milli"), a price is whole
+micro-units of the currency per kilowatt-hour (0.21 USD/kWh is 210_000). Nothing here is a float, and money is rounded
+in one place only, `milli_from_nano`: once per delivery slot, half away from zero. A bank moves whole minor units; an
+amount becomes minor units (`minor_from_milli`) only where it leaves the ledger.
 """
 
 from __future__ import annotations
@@ -13,8 +14,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
-#: Decimal places of the minor unit, by ISO 4217 code, for currencies that do not have two.
-_EXPONENTS = {"JPY": 0, "KRW": 0, "BHD": 3, "KWD": 3, "OMR": 3, "TND": 3}
+#: Energy credits (major unit kWh) and carbon credits (major unit kgCO2e): ISO 4217 leaves codes that begin with X to
+#: things that are no country's money, so that barter and carbon are accounts and amounts like any other.
+ENERGY_CREDIT, CARBON_CREDIT = "XWH", "XCO"
+
+#: Decimal places of the minor unit, by ISO 4217 code, for currencies that do not have two. The minor unit of an
+#: energy credit is a watt-hour, of a carbon credit a gram.
+_EXPONENTS = {"JPY": 0, "KRW": 0, "BHD": 3, "KWD": 3, "OMR": 3, "TND": 3, ENERGY_CREDIT: 3, CARBON_CREDIT: 3}
+
+#: Decimal places that an amount has beyond those of its currency: it counts thousandths of a minor unit.
+MILLI_PLACES = 3
+MILLI_PER_MINOR = 1000
 
 
 class CurrencyMismatch(ValueError):
@@ -35,7 +45,7 @@ def divide_half_away(numerator: int, denominator: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Money:
-    """A whole number of minor units of one currency; positive means "receives"."""
+    """A whole number of thousandths of a minor unit of one currency; positive means "receives"."""
 
     amount_milli: int
     currency: str
@@ -136,19 +146,44 @@ def utc(value: datetime) -> datetime:
 
 
 def milli_from_nano(nano: int, currency: str) -> int:
-    """Minor units from billionths of a major unit: the one place where money is rounded, half away from zero.
+    """Thousandths of a minor unit from billionths of a major one: where money is rounded, half away from zero.
 
     Wh x micro/kWh = 1e-3 kWh x 1e-6 per kWh = 1e-9 major units; a minor unit is 10**-exponent of a major one.
     """
-    return divide_half_away(nano, 10 ** (9 - currency_exponent(currency)))
+    return divide_half_away(nano, 10 ** (9 - MILLI_PLACES - currency_exponent(currency)))
+
+
+def nano_from_milli(amount_milli: int, currency: str) -> int:
+    """Billionths of a major unit from thousandths of a minor one, exactly."""
+    return amount_milli * int(10 ** (9 - MILLI_PLACES - currency_exponent(currency)))
+
+
+def milli_from_minor(amount_minor: int) -> int:
+    """What a bank moved, in the ledger's thousandths."""
+    return amount_minor * MILLI_PER_MINOR
+
+
+def minor_from_milli(amount_milli: int) -> int:
+    """An amount in whole minor units, half away from zero: for an invoice's total and for a stranger's figure."""
+    return divide_half_away(amount_milli, MILLI_PER_MINOR)
+
+
+def payable_minor(amount_milli: int) -> int:
+    """The whole minor units an account can pay out; what is left over stays on the account. 0 when it owes."""
+    return max(0, amount_milli) // MILLI_PER_MINOR
+
+
+def is_same_or_rounded(said_milli: int, ours_milli: int) -> bool:
+    """True when another party's figure is ours, or ours in whole minor units (by a node that does not count finer)."""
+    return said_milli in (ours_milli, milli_from_minor(minor_from_milli(ours_milli)))
 
 
 def cost_milli(*, energy_wh: Series, price_micro_per_kwh: Series, currency: str) -> int:
-    """Cost of a series of energy at a series of prices in minor units, rounded once for the whole series."""
+    """Cost of a series of energy at a series of prices, in thousandths of a minor unit: slots rounded, then summed."""
     if not energy_wh.is_aligned(price_micro_per_kwh):
         raise ValueError("energy and price cover different slots")
-    nano = sum(e * p for e, p in zip(energy_wh.values, price_micro_per_kwh.values, strict=True))
-    return milli_from_nano(nano, currency)
+    slots = zip(energy_wh.values, price_micro_per_kwh.values, strict=True)
+    return sum(milli_from_nano(energy * price, currency) for energy, price in slots)
 
 
 #: Decimal places of a kilowatt-hour said in Wh, and of a price said in micro-units.
@@ -205,5 +240,10 @@ def price_from_micro(price_micro_per_kwh: int) -> str:
 
 
 def amount_from_milli(amount_milli: int, currency: str) -> str:
-    """An amount with the currency's own number of decimal places (250 USD is "2.50")."""
-    return decimal_text(amount_milli, places=currency_exponent(currency))
+    """An amount with the currency's own decimal places, and up to three more that say something.
+
+    108432 of USD is "1.08432", 250000 is "2.50".
+    """
+    text = decimal_text(amount_milli, places=currency_exponent(currency) + MILLI_PLACES)
+    idle = min(MILLI_PLACES, len(text) - len(text.rstrip("0")))
+    return text[: len(text) - idle].rstrip(".") if idle else text

@@ -1,31 +1,34 @@
 """From energy, prices and terms to the lines of a quote: what it costs, what cancelling costs.
 
-A quote is a sum of lines, and each line is rounded once (`money.milli_from_nano`). Buyer and seller price with this
-same module, so a quote can be proven by recalculation: equal series and rates give equal lines on both nodes.
+A quote is a sum of lines, a line is a sum over slots, and each slot is rounded once (`money.milli_from_nano`, to a
+thousandth of a minor unit). Buyer and seller price with this same module, so a quote can be proven by recalculation:
+equal series and rates give equal lines on both nodes. A node that counts in whole minor units is understood, too
+(`agree`): its figures are ours, rounded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
-from trade.money import Series, divide_half_away, milli_from_nano
+from trade.money import (
+    Series,
+    divide_half_away,
+    is_same_or_rounded,
+    milli_from_minor,
+    milli_from_nano,
+    minor_from_milli,
+)
 from trade.order import Order
 from trade.quote import (
+    TITLES,
     CancellationTerm,
     LineKind,
     Quote,
     QuoteLine,
 )
-
-#: What each line is called in a quote: the words the energy network's Layer 2 allows. Grid charges and fees share one.
-TITLES = {
-    LineKind.ENERGY: "ENERGY",
-    LineKind.WHEELING: "DISCOM_FEES",
-    LineKind.CANCELLATION_FEE: "DISCOM_FEES",
-}
 
 #: Minutes of a civil day.
 DAY_MINUTES = 24 * 60
@@ -59,33 +62,53 @@ def lines_for(
 ) -> tuple[QuoteLine, ...]:
     """What this energy costs: one ENERGY line for each distinct price, in order of time, then one WHEELING line.
 
-    line = round(sum of Wh at that price x price); wheeling = round(total Wh x rate), absent when the rate is 0
-    (the grid's charge per kWh carried: the buyer pays it, the utility gets it).
+    line = sum over the slots at that price of round(Wh x price); wheeling = sum over all slots of round(Wh x rate),
+    absent when the rate is 0 (the grid's charge per kWh carried: the buyer pays it, the utility gets it).
     Energy of 0 Wh has one ENERGY line over 0, at the first price, so that there is always a line to show.
     """
     if not energy_wh.is_aligned(price_micro_per_kwh):
         raise ValueError("energy and price cover different slots")
     if any(value < 0 for value in energy_wh.values):
         raise ValueError("energy is never negative")
-    by_price: dict[int, int] = {}
+    by_price: dict[int, list[int]] = {}
     for wh, price in zip(energy_wh.values, price_micro_per_kwh.values, strict=True):
         if wh:
-            by_price[price] = by_price.get(price, 0) + wh
-    by_price = by_price or {price_micro_per_kwh.values[0]: 0}
-    lines = [_line(LineKind.ENERGY, wh, price, currency) for price, wh in by_price.items()]
+            by_price.setdefault(price, []).append(wh)
+    by_price = by_price or {price_micro_per_kwh.values[0]: [0]}
+    lines = [_line(LineKind.ENERGY, slots, price, currency) for price, slots in by_price.items()]
     if wheeling_micro_per_kwh:
-        lines.append(_line(LineKind.WHEELING, energy_wh.total, wheeling_micro_per_kwh, currency))
+        lines.append(_line(LineKind.WHEELING, energy_wh.values, wheeling_micro_per_kwh, currency))
     return tuple(lines)
 
 
-def _line(kind: LineKind, energy_wh: int, price_micro_per_kwh: int, currency: str) -> QuoteLine:
+def _line(kind: LineKind, slots_wh: Sequence[int], price_micro_per_kwh: int, currency: str) -> QuoteLine:
     return QuoteLine(
         kind=kind,
         title=TITLES[kind],
-        amount_milli=milli_from_nano(energy_wh * price_micro_per_kwh, currency),
-        energy_wh=energy_wh,
+        amount_milli=sum(milli_from_nano(wh * price_micro_per_kwh, currency) for wh in slots_wh),
+        energy_wh=sum(slots_wh),
         price_micro_per_kwh=price_micro_per_kwh,
     )
+
+
+def by_kind(lines: Iterable[QuoteLine]) -> dict[LineKind, int]:
+    """What the lines come to for each kind, in thousandths of a minor unit; kinds that come to nothing left out."""
+    sums: dict[LineKind, int] = {}
+    for line in lines:
+        sums[line.kind] = sums.get(line.kind, 0) + line.amount_milli
+    return {kind: amount for kind, amount in sums.items() if amount}
+
+
+def agree(said: Iterable[QuoteLine], ours: Iterable[QuoteLine]) -> bool:
+    """True when another node's lines are ours kind by kind, exactly or rounded to whole minor units."""
+    theirs, own = by_kind(said), by_kind(ours)
+    return all(is_same_or_rounded(theirs.get(kind, 0), own.get(kind, 0)) for kind in theirs.keys() | own.keys())
+
+
+def is_total_of(said_milli: int, lines: Sequence[QuoteLine]) -> bool:
+    """True when another node's total is that of our lines: exactly, rounded, or summed from rounded lines."""
+    rounded_lines = sum(milli_from_minor(minor_from_milli(line.amount_milli)) for line in lines)
+    return said_milli == rounded_lines or is_same_or_rounded(said_milli, sum(line.amount_milli for line in lines))
 
 
 def quote(

@@ -9,10 +9,17 @@ from typing import Any
 from bap.translate.catalog import price_series_from_wire
 from bap.translate.views import OrderView, QuoteView, SettlementView
 from schemas import tags, values
-from trade import pricing
-from trade.money import Series, currency_exponent, divide_half_away, milli_from_nano
+from trade.money import (
+    Series,
+    cost_milli,
+    currency_exponent,
+    divide_half_away,
+    is_same_or_rounded,
+    nano_from_milli,
+)
 from trade.order import Order
 from trade.quote import (
+    TITLES,
     CancellationTerm,
     LineKind,
     Quote,
@@ -102,8 +109,9 @@ def _price(item: dict[str, Any], like: Series, order: Order, path: str) -> Serie
 def _wheeling(item: dict[str, Any], lines: Sequence[QuoteLine], currency: str, contracted_wh: Series) -> int:
     """What the grid charges per kWh: as the seller's terms say, or as follows from its line.
 
-    A stranger's line may state only an amount. It is taken as a charge per kWh when a rate gives exactly that amount,
-    because that is what will be settled if less is delivered; otherwise the quote is refused.
+    A stranger's line may state only an amount. It is taken as a charge per kWh when a rate gives that amount, exactly
+    or rounded to minor units, because the rate is what will be settled if less is delivered; otherwise the quote is
+    refused.
     """
     terms = tags.group_from_wire(item.get("tags"), tags.OFFER_TERMS) or {}
     stated = terms.get("wheeling_per_kwh")
@@ -115,9 +123,11 @@ def _wheeling(item: dict[str, Any], lines: Sequence[QuoteLine], currency: str, c
     if len(charged) == 1 and charged[0].price_micro_per_kwh is not None:
         return charged[0].price_micro_per_kwh
     amount_milli, energy_wh = sum(line.amount_milli for line in charged), contracted_wh.total
-    nano = amount_milli * 10 ** (9 - currency_exponent(currency))
+    nano = nano_from_milli(amount_milli, currency)
     rate = divide_half_away(nano, energy_wh) if energy_wh else 0
-    if rate < 0 or milli_from_nano(rate * energy_wh, currency) != amount_milli:
+    flat = Series.flat(contracted_wh, max(rate, 0))
+    exact_milli = cost_milli(energy_wh=contracted_wh, price_micro_per_kwh=flat, currency=currency)
+    if rate < 0 or not is_same_or_rounded(amount_milli, exact_milli):
         sentence = "has grid charges that are no price per kWh; state the price in the line's item."
         raise values.refuse("message.order.quote.breakup", sentence, code=QUOTE_UNAVAILABLE)
     return rate
@@ -130,13 +140,13 @@ def _lines(quote: dict[str, Any], path: str) -> tuple[tuple[QuoteLine, ...], str
     total = values.amount_from_wire(quote["price"].get("value"), exponent=exponent, path=f"{path}.price.value")
     breakup = quote.get("breakup")
     if not breakup:
-        return (QuoteLine(LineKind.ENERGY, pricing.TITLES[LineKind.ENERGY], total),), currency
+        return (QuoteLine(LineKind.ENERGY, TITLES[LineKind.ENERGY], total),), currency
     lines = tuple(
         _line(line, currency=currency, exponent=exponent, path=f"{path}.breakup[{index}]")
         for index, line in enumerate(breakup)
     )
     lines_total = sum(line.amount_milli for line in lines)
-    if lines_total != total:
+    if not is_same_or_rounded(total, lines_total):
         said, sums = (values.amount_to_wire(amount, exponent=exponent) for amount in (total, lines_total))
         sentence = f"is {said}, but the lines of the breakup sum to {sums}."
         raise values.refuse(f"{path}.price.value", sentence, code=QUOTE_UNAVAILABLE)
@@ -157,7 +167,7 @@ def _line(line: dict[str, Any], *, currency: str, exponent: int, path: str) -> Q
     price = (item.get("price") or {}).get("value")
     return QuoteLine(
         kind=kind,
-        title=pricing.TITLES[kind],
+        title=TITLES[kind],
         amount_milli=values.amount_from_wire(line["price"].get("value"), exponent=exponent, path=f"{path}.price.value"),
         energy_wh=None if measure is None else values.energy_from_wire(measure, path=f"{path}.item.quantity.selected"),
         price_micro_per_kwh=None if price is None else values.price_from_wire(price, path=f"{path}.item.price.value"),

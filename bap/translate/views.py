@@ -80,7 +80,7 @@ class OrderView:
 
     @property
     def total_milli(self) -> int | None:
-        """What the seller says the order costs, in minor units of `currency`."""
+        """What the seller says the order costs, in thousandths of a minor unit of `currency`."""
         return None if self.lines is None else sum(line.amount_milli for line in self.lines)
 
     @property

@@ -24,7 +24,8 @@ class Selection:
     """What select, init and confirm ask for: one offer of one provider.
 
     `requested_wh` says how much in which slot; a stranger may only say `energy_wh` (the sum) and perhaps a window.
-    `order_id` is the id a buyer proposes in confirm; `quote_total` what it believes it has to pay.
+    `order_id` is the id a buyer proposes in confirm; `quote_total` what it believes it has to pay; `buyer_meter_id` the
+    meter whose import is to count; `policy` and `policy_digest` the rules it means to agree to, when it names any.
     """
 
     provider_id: str
@@ -38,10 +39,13 @@ class Selection:
     order_id: str
     payment: PaymentView | None
     quote_total: Money | None
+    buyer_meter_id: str = ""
+    policy: str = ""
+    policy_digest: str = ""
 
     @property
     def quote_total_milli(self) -> int | None:
-        """The amount of `quote_total` in minor units."""
+        """The amount of `quote_total` in thousandths of a minor unit."""
         return None if self.quote_total is None else self.quote_total.amount_milli
 
 
@@ -52,6 +56,41 @@ class UpdateRequest:
     order_id: str
     energy_wh: int
     requested_wh: Series | None
+
+
+@dataclass(frozen=True, slots=True)
+class AllocationNotice:
+    """What the buyer's meter was allocated to an order, as energy injected; `round` of the settlement's rounds."""
+
+    order_id: str
+    allocated_wh: Series
+    round: int
+
+
+@dataclass(frozen=True, slots=True)
+class DisputeNotice:
+    """The buyer objects. `total` is what it says its node owes ours: a decimal in the order's currency, or empty."""
+
+    order_id: str
+    dispute_id: str
+    reason: str
+    total: str
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResolutionNotice:
+    """The buyer's side decided a dispute at `total` (a decimal in the order's currency, or empty)."""
+
+    order_id: str
+    dispute_id: str
+    outcome: str
+    total: str
+    note: str
+
+
+#: What an update may bring.
+UpdateNotice = UpdateRequest | AllocationNotice | DisputeNotice | ResolutionNotice
 
 
 @dataclass(frozen=True, slots=True)

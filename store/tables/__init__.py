@@ -5,18 +5,33 @@ input (a `table=True` model does not validate). The nodes' hot paths speak async
 """
 
 from store.tables.consumers import CustomerAccount, Event, Search, SearchOffer, Webhook, WebhookDelivery
+from store.tables.ledger import LedgerAccount, LedgerLeg, LedgerTransfer
 from store.tables.letters import ClockState, DirectoryRecord, DirectoryState, Inbox, Outbox
 from store.tables.market import (
     AssetRow,
-    LedgerAccount,
-    LedgerTransfer,
+    IndexPoint,
+    IndexRow,
+    MeterLimit,
     OfferRow,
     OrderRow,
     ProviderRow,
     Rating,
     Reading,
 )
-from store.tables.members import Audit, GatewaySearch, IdempotencyKey, RegistryChange, Subscription, Token
+from store.tables.members import (
+    Audit,
+    GatewaySearch,
+    IdempotencyKey,
+    MeterClaim,
+    MeterProof,
+    MeterSalt,
+    RegistryChange,
+    Subscription,
+    Token,
+)
+from store.tables.settling import MeterRead
+from store.tables.standing import Invoice, StandingOrder, StandingRun
+from store.tables.utility import ReleasedMeter
 
 __all__ = [
     "AssetRow",
@@ -29,8 +44,17 @@ __all__ = [
     "GatewaySearch",
     "IdempotencyKey",
     "Inbox",
+    "IndexPoint",
+    "IndexRow",
+    "Invoice",
     "LedgerAccount",
+    "LedgerLeg",
     "LedgerTransfer",
+    "MeterClaim",
+    "MeterLimit",
+    "MeterProof",
+    "MeterRead",
+    "MeterSalt",
     "OfferRow",
     "OrderRow",
     "Outbox",
@@ -38,8 +62,11 @@ __all__ = [
     "Rating",
     "Reading",
     "RegistryChange",
+    "ReleasedMeter",
     "Search",
     "SearchOffer",
+    "StandingOrder",
+    "StandingRun",
     "Subscription",
     "Token",
     "Webhook",

@@ -113,8 +113,9 @@ def test_confirm_reserves_the_quotes_total_and_proposes_our_id() -> None:
     step = buyer.start_confirm(an_order(), message_id="m", now=EVENING_BEFORE, wait=WAIT)
     assert (step.order.state, step.order.wire_order_id) == (OrderState.CONFIRMING, "order-1")
     [reserve] = step.transfers
-    assert (reserve.debit, reserve.credit) == ("wallet:anna", "escrow:order-1")
-    assert step.order.quote is not None and reserve.amount_milli == step.order.quote.total_milli
+    legs = {leg.account: leg.amount_milli for leg in reserve.legs}
+    assert step.order.quote is not None and step.order.quote.total_milli == 69_000
+    assert legs == {"wallet:anna": -69_000, "escrow:order-1": 69_000}
 
 
 def quoted(**changes: Any) -> buyer.Quoted:
@@ -156,7 +157,22 @@ def test_a_quote_that_its_own_prices_do_not_come_to_refuses_the_order(too_much_m
     step = buyer.record_quote(an_order(state=OrderState.SELECTING), quoted(quote=wrong), now=EVENING_BEFORE)
     assert step is not None
     assert (step.order.state, step.order.refusal_code) == (OrderState.REFUSED, "QUOTE_UNFIT")
-    assert str(wrong.total_milli) in step.order.refusal and str(right.total_milli) in step.order.refusal
+    said = "0.69001" if too_much_milli > 0 else "0.68999"
+    assert step.order.refusal.startswith(f"The seller's quote comes to {said} USD")
+    assert step.order.refusal.endswith("wheeling come to 0.69.")
+
+
+def test_a_quote_in_whole_cents_is_taken_at_the_exact_figure_and_that_is_told() -> None:
+    # 1.033 and 2 kWh: 0.63693 and 0.06066. A node that counts in cents says 0.64 and 0.06.
+    asked = hours(1033, 2000)
+    exact = quoted(contracted_wh=asked).quote
+    energy, wheeling = exact.lines
+    rounded = replace(exact, lines=(replace(energy, amount_milli=64_000), replace(wheeling, amount_milli=6_000)))
+    draft = an_order(state=OrderState.SELECTING, energy_wh=asked)
+    step = buyer.record_quote(draft, quoted(quote=rounded, contracted_wh=asked), now=EVENING_BEFORE)
+    assert step is not None and step.order.quote is not None
+    assert step.order.quote.lines == exact.lines
+    assert step.events == (("order.quoted", {"total_milli": 69_759, "seller_total_milli": 70_000}),)
 
 
 def test_a_late_quote_changes_nothing() -> None:
@@ -194,10 +210,13 @@ def test_a_confirmation_of_what_was_never_confirmed_is_not_taken() -> None:
 
 def test_a_refusal_after_confirm_gives_everything_reserved_back() -> None:
     step = buyer.refuse(
-        an_order(state=OrderState.UNANSWERED), code="40002", sentence="Sold out.", reserved_milli=69, now=LATER
+        an_order(state=OrderState.UNANSWERED), code="40002", sentence="Sold out.", reserved_milli=69_000, now=LATER
     )
     [released] = step.transfers
-    assert (released.debit, released.credit, released.amount_milli) == ("escrow:order-1", "wallet:anna", 69)
+    assert {leg.account: leg.amount_milli for leg in released.legs} == {
+        "escrow:order-1": -69_000,
+        "wallet:anna": 69_000,
+    }
     assert (step.order.state, step.order.refusal) == (OrderState.REFUSED, "Sold out.")
 
 

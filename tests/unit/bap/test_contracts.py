@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,10 +14,11 @@ from tests.support.trade_cases import EVENING_BEFORE, SLOT_START, an_order, hour
 from trade import pricing, settlement
 from trade.money import Series
 from trade.order import Order, OrderState
+from trade.quote import LineKind, QuoteLine
 
 WAIT = timedelta(seconds=60)
 #: 1 and 2 kWh at 0.21 and wheeling at 0.02.
-QUOTED_MILLI = 69
+QUOTED_MILLI = 69_000
 
 
 def a_contract(**changes: Any) -> Order:
@@ -34,8 +36,18 @@ def update(order: Order, series: Series, *, reserved_milli: int = QUOTED_MILLI, 
     )
 
 
-def moved(step: Any) -> list[tuple[str, str, int]]:
-    return [(t.debit, t.credit, t.amount_milli) for t in step.transfers]
+def moved(step: Any) -> list[dict[str, int]]:
+    return [{leg.account: leg.amount_milli for leg in transfer.legs} for transfer in step.transfers]
+
+
+def from_escrow(amount_milli: int) -> list[dict[str, int]]:
+    return [{"escrow:order-1": -amount_milli, "wallet:anna": amount_milli}]
+
+
+def paid(amount_milli: int) -> dict[str, int]:
+    """Escrow emptied: so much for the seller's node, the rest back."""
+    given_back = QUOTED_MILLI - amount_milli
+    return {"escrow:order-1": -QUOTED_MILLI, "payable:bpp.example": amount_milli, "wallet:anna": given_back}
 
 
 def change(order: Order, series: Series, **options: Any) -> Any:
@@ -75,15 +87,15 @@ def test_a_slot_that_has_begun_cannot_be_changed() -> None:
 
 
 def test_a_larger_contract_reserves_the_difference_first_and_a_smaller_one_nothing() -> None:
-    assert moved(update(a_contract(), hours(2000, 2000))) == [("wallet:anna", "escrow:order-1", 92 - QUOTED_MILLI)]
+    assert moved(update(a_contract(), hours(2000, 2000))) == from_escrow(QUOTED_MILLI - 92_000)
     assert moved(update(a_contract(), hours(1000, 1000))) == []
 
 
 def test_a_refused_change_gives_back_what_it_reserved() -> None:
     step = contracts.refuse_update(
-        a_contract(), code="50002", sentence="No.", reserved_milli=92, message_id="m", now=EVENING_BEFORE
+        a_contract(), code="50002", sentence="No.", reserved_milli=92_000, message_id="m", now=EVENING_BEFORE
     )
-    assert moved(step) == [("escrow:order-1", "wallet:anna", 92 - QUOTED_MILLI)]
+    assert moved(step) == from_escrow(92_000 - QUOTED_MILLI)
     assert step.order.awaiting_until is None
 
 
@@ -101,12 +113,12 @@ def test_an_agreed_change_is_priced_here_and_escrow_follows() -> None:
         a_contract(awaiting_until=EVENING_BEFORE + WAIT),
         asked,
         asked_wh=asked,
-        reserved_milli=92,
-        seller_total_milli=93,
+        reserved_milli=92_000,
+        seller_total_milli=93_000,
     )
     assert step.order.contracted_wh == asked
-    assert step.order.quote.total_milli == 92
-    assert step.events[0][1]["seller_total_milli"] == 93
+    assert step.order.quote.total_milli == 92_000
+    assert step.events[0][1]["seller_total_milli"] == 93_000
     assert step.order.awaiting_until is None
     assert step.transfers == ()
 
@@ -114,11 +126,11 @@ def test_an_agreed_change_is_priced_here_and_escrow_follows() -> None:
 def test_a_curtailment_lowers_the_contract_and_gives_the_rest_back() -> None:
     step = change(a_contract(), hours(1000, 500))
     assert step.events[0][0] == "order.curtailed"
-    assert moved(step) == [("escrow:order-1", "wallet:anna", QUOTED_MILLI - step.order.quote.total_milli)]
+    assert moved(step) == from_escrow(QUOTED_MILLI - step.order.quote.total_milli)
 
 
 def test_a_curtailment_that_crosses_our_own_change_leaves_what_the_change_reserved() -> None:
-    step = change(a_contract(awaiting_until=EVENING_BEFORE + WAIT), hours(1000, 500), reserved_milli=92)
+    step = change(a_contract(awaiting_until=EVENING_BEFORE + WAIT), hours(1000, 500), reserved_milli=92_000)
     assert step.transfers == ()
     assert contracts.waits_for_change(step.order)
 
@@ -140,26 +152,33 @@ def test_cancelling_is_refused_once_delivery_began_and_before_there_is_a_contrac
 
 
 def test_a_fee_within_the_terms_is_paid_and_the_rest_given_back() -> None:
-    step = cancel(a_contract(state=OrderState.CANCELLING), fee_milli=16, now_trading=SLOT_START - timedelta(hours=2))
-    assert moved(step) == [
-        ("escrow:order-1", "payable:bpp.example", 16),
-        ("escrow:order-1", "wallet:anna", QUOTED_MILLI - 16),
-    ]
+    step = cancel(
+        a_contract(state=OrderState.CANCELLING), fee_milli=15_750, now_trading=SLOT_START - timedelta(hours=2)
+    )
+    assert moved(step) == [paid(15_750)]
+    rounded = cancel(
+        a_contract(state=OrderState.CANCELLING), fee_milli=16_000, now_trading=SLOT_START - timedelta(hours=2)
+    )
+    assert moved(rounded) == [paid(15_750)]  # a node that counts in cents
 
 
 def test_a_fee_above_the_terms_is_disputed_and_escrow_stays() -> None:
-    step = cancel(a_contract(state=OrderState.CANCELLING), fee_milli=17, now_trading=SLOT_START - timedelta(hours=2))
+    step = cancel(
+        a_contract(state=OrderState.CANCELLING), fee_milli=15_751, now_trading=SLOT_START - timedelta(hours=2)
+    )
     assert step.transfers == ()
     assert [kind for kind, _ in step.events] == ["order.cancelled", "order.cancellation_disputed"]
 
 
 def test_an_answer_that_comes_after_delivery_began_may_ask_the_last_terms_fee() -> None:
-    step = cancel(a_contract(state=OrderState.CANCELLING), fee_milli=32, now_trading=SLOT_START + timedelta(hours=1))
-    assert moved(step)[0] == ("escrow:order-1", "payable:bpp.example", 32)
+    step = cancel(
+        a_contract(state=OrderState.CANCELLING), fee_milli=31_500, now_trading=SLOT_START + timedelta(hours=1)
+    )
+    assert moved(step) == [paid(31_500)]
 
 
 def test_a_seller_that_cancels_gets_no_fee() -> None:
-    assert moved(cancel(a_contract(), cancelled_by="PROVIDER")) == [("escrow:order-1", "wallet:anna", QUOTED_MILLI)]
+    assert moved(cancel(a_contract(), cancelled_by="PROVIDER")) == from_escrow(QUOTED_MILLI)
     assert cancel(a_contract(), cancelled_by="PROVIDER", fee_milli=1).transfers == ()
 
 
@@ -170,12 +189,13 @@ def test_a_refused_cancel_leaves_the_contract() -> None:
     assert contracts.refuse_cancel(a_contract(), code="50001", sentence="No.", now=EVENING_BEFORE) is None
 
 
-def test_a_settlement_that_differs_by_one_minor_unit_moves_nothing() -> None:
+def test_a_settlement_that_differs_by_a_thousandth_of_a_cent_moves_nothing() -> None:
     order = a_contract()
-    wrong = requote(order, hours(1000, 1050), quote_id="q").lines
+    energy, wheeling = requote(order, hours(1000, 1000), quote_id="q").lines
+    wrong = (replace(energy, amount_milli=energy.amount_milli + 1), wheeling)
     step = complete(order, hours(1000, 1000), wrong)
     assert step.events[0][0] == "order.settlement_disputed"
-    assert step.events[0][1]["our_total_milli"] == 46
+    assert step.events[0][1]["our_total_milli"] == 46_000
     assert step.order == order and step.transfers == ()
 
 
@@ -185,19 +205,26 @@ def test_a_completion_without_readings_for_the_contract_is_disputed(metered: Ser
 
 
 def test_a_settlement_above_what_is_reserved_is_disputed() -> None:
-    assert complete(a_contract(), hours(1000, 2000), reserved_milli=68).transfers == ()
+    assert complete(a_contract(), hours(1000, 2000), reserved_milli=68_999).transfers == ()
 
 
 def test_an_agreed_settlement_pays_the_seller_and_returns_the_rest() -> None:
     order, metered = a_contract(), hours(1000, 1000)
-    lines = settlement.settle(order, metered_wh=metered, now=SLOT_START).lines
+    lines = settlement.settle(order, seller_alloc_wh=metered, now=SLOT_START).lines
     step = complete(order, metered, lines)
     assert step.order.state is OrderState.COMPLETED
-    assert moved(step) == [
-        ("escrow:order-1", "payable:bpp.example", 46),
-        ("escrow:order-1", "wallet:anna", QUOTED_MILLI - 46),
-    ]
+    assert moved(step) == [paid(46_000)]
     assert complete(step.order, metered, lines) is None
+
+
+def test_a_seller_that_counts_in_cents_is_paid_the_exact_figure() -> None:
+    order, metered = a_contract(), hours(1000, 1033)
+    # 2.033 kWh: 0.42693 and 0.04066, in cents 0.43 and 0.04.
+    lines = [
+        QuoteLine(LineKind.ENERGY, "ENERGY", 43_000),
+        QuoteLine(LineKind.WHEELING, "DISCOM_FEES", 4_000),
+    ]
+    assert moved(complete(order, metered, lines)) == [paid(42_693 + 4_066)]
 
 
 def test_energy_beyond_the_contract_is_not_paid() -> None:

@@ -116,7 +116,7 @@ def test_update_moves_the_sold_energy_and_prices_the_order_again() -> None:
     assert decision.offer.sold_wh == hours(1000, 0, 0)
     assert decision.order.state is OrderState.ACTIVE
     assert decision.order.quote is not None
-    assert [line.amount_milli for line in decision.order.quote.lines] == [20, 2]
+    assert [line.amount_milli for line in decision.order.quote.lines] == [20_000, 2_000]
     assert decision.order.quote.quote_id == "q"
 
 
@@ -148,16 +148,16 @@ def test_cancel_is_refused_after_delivery_start() -> None:
     ("notice", "fee_milli"),
     [
         (timedelta(hours=4), 0),
-        (timedelta(hours=4) - SECOND, 16),
-        (timedelta(hours=1), 16),
-        (timedelta(hours=1) - SECOND, 31),
-        (timedelta(0), 31),
+        (timedelta(hours=4) - SECOND, 15_500),
+        (timedelta(hours=1), 15_500),
+        (timedelta(hours=1) - SECOND, 31_000),
+        (timedelta(0), 31_000),
     ],
 )
 def test_the_fee_follows_the_notice_on_the_trading_clock(notice: timedelta, fee_milli: int) -> None:
     decision = cancelled(confirmed(), trading=SLOT_START - notice, wall=EVENING_BEFORE + timedelta(days=999))
     assert (decision.fee.amount_milli if decision.fee else 0) == fee_milli
-    assert sum(transfer.amount_milli for transfer in decision.transfers) == fee_milli
+    assert sum(transfer.moved_milli("provider:home-7") for transfer in decision.transfers) == fee_milli
     assert decision.order.quote is not None
     assert decision.order.quote.total_milli == fee_milli
 
@@ -271,8 +271,8 @@ def test_an_order_with_empty_slots_at_its_ends_settles_over_its_own_slots() -> N
 def test_settling_pays_the_provider_and_the_utility() -> None:
     order = running(1, 1000)
     [entry] = contract.settle_meter([order], metered_wh=hours(500), due=["order-1"], at=moment(trading=SLOT_START))
-    paid = {transfer.credit: transfer.amount_milli for transfer in entry.transfers}
-    assert paid == {"provider:home-7": 10, "utility": 1}
+    [paid] = [{leg.account: leg.amount_milli for leg in transfer.legs} for transfer in entry.transfers]
+    assert paid == {"receivable:bap.example": -11_000, "provider:home-7": 10_000, "utility": 1_000}
     assert entry.order.settlement is not None
     assert entry.order.settlement.settled_at == SLOT_START
     assert [line.kind for line in entry.order.settlement.lines] == [LineKind.ENERGY, LineKind.WHEELING]

@@ -88,7 +88,7 @@ def test_a_quote_prices_every_slot_of_a_part_of_the_offer() -> None:
     order = quoted(demand(requested_wh=hours(2000, 3000, start=SLOT_START + timedelta(hours=1))))
     assert order.price_micro_per_kwh == hours(210_000, 220_000, start=SLOT_START + timedelta(hours=1))
     assert order.quote is not None
-    assert [line.amount_milli for line in order.quote.lines] == [42, 66, 10]
+    assert [line.amount_milli for line in order.quote.lines] == [42_000, 66_000, 10_000]
 
 
 def test_a_single_quantity_is_spread_over_open_free_slots_inside_the_window() -> None:
@@ -155,8 +155,8 @@ def test_moving_to_another_offer_gives_back_the_first() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"quote_total": Money(69, "USD")}, "The quote is over 0.68 USD"),
-        ({"quote_total": Money(68, "INR")}, "The quote is over 0.68 USD"),
+        ({"quote_total": Money(68_001, "USD")}, "The quote is over 0.68 USD"),
+        ({"quote_total": Money(68_000, "INR")}, "The quote is over 0.68 USD"),
         ({"requested_wh": hours(1000, 1999)}, "other energy"),
         ({"requested_wh": None, "energy_wh": 2999}, "other energy"),
         ({"offer_id": "offer-2"}, "quote is for item 'offer-1'"),

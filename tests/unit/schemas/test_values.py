@@ -117,16 +117,31 @@ def test_an_amount_survives_the_wire(amount_milli: int, exponent: int) -> None:
 
 @pytest.mark.parametrize(
     ("amount_milli", "exponent", "text"),
-    [(30, 2, "0.30"), (-5, 2, "-0.05"), (700_000, 2, "7000.00"), (7, 0, "7"), (1, 3, "0.001"), (0, 2, "0.00")],
+    [
+        (30_000, 2, "0.30"),
+        (-5_000, 2, "-0.05"),
+        (700_000_000, 2, "7000.00"),
+        (7_000, 0, "7"),
+        (7_250, 0, "7.25"),
+        (1_000, 3, "0.001"),
+        (0, 2, "0.00"),
+        (0, 0, "0"),
+        (108_432, 2, "1.08432"),
+        (-1, 3, "-0.000001"),
+    ],
 )
-def test_amounts_are_written_with_all_decimals_of_their_currency(amount_milli: int, exponent: int, text: str) -> None:
+def test_amounts_are_written_with_all_decimals_of_their_currency_and_the_finer_ones_that_count(
+    amount_milli: int, exponent: int, text: str
+) -> None:
     assert values.amount_to_wire(amount_milli, exponent=exponent) == text
 
 
-def test_a_fraction_of_a_cent_is_refused_and_not_rounded() -> None:
-    assert "not a whole number of minor units" in refusal(values.amount_from_wire, "0.315", exponent=2).sentence
-    assert "minor units" in refusal(values.amount_from_wire, "0.5", exponent=0).sentence
-    assert values.amount_from_wire("7000.000", exponent=2, path="x") == 700_000
+def test_less_than_a_thousandth_of_a_cent_is_refused_and_not_rounded() -> None:
+    sentence = refusal(values.amount_from_wire, "0.315001", exponent=2).sentence
+    assert "not a whole number of thousandths of a minor unit" in sentence
+    assert "minor unit" in refusal(values.amount_from_wire, "0.0005", exponent=0).sentence
+    assert values.amount_from_wire("0.31500", exponent=2, path="x") == 31_500
+    assert values.amount_from_wire("7000.000000", exponent=2, path="x") == 700_000_000
 
 
 @pytest.mark.parametrize("price", ["-0.01", "0.0000001", "1000001"])

@@ -42,8 +42,8 @@ class Books:
         for transfer in transfers:
             assert transfer.transfer_id not in self.transfers
             self.transfers[transfer.transfer_id] = transfer
-            balance = ledger.balances(self.transfers.values())[transfer.debit, transfer.currency]
-            assert balance >= 0 or ledger.may_overdraw(transfer.debit), f"{transfer.debit} is overdrawn"
+            for (account, _), balance in ledger.balances(self.transfers.values()).items():
+                assert balance >= 0 or ledger.may_overdraw(account), f"{account} is overdrawn"
 
     def balance(self, account: str) -> int:
         return ledger.balances(self.transfers.values()).get((account, "USD"), 0)
@@ -63,8 +63,9 @@ class TwoNodes(RuleBasedStateMachine):
         self.now: datetime = EVENING_BEFORE
         self.b: Order | None = None
         self.s: Order | None = None
-        deposit = ledger.deposit(account_id="anna", amount_minor=10_000_000, currency="USD", reference="1", at=self.now)
-        self.buyer.post([deposit])
+        self.buyer.post(
+            [ledger.deposit(account_id="anna", amount_minor=3_000, currency="USD", reference="1", at=self.now)]
+        )
 
     def state(self) -> OrderState | None:
         return self.b.state if self.b else None
@@ -90,6 +91,10 @@ class TwoNodes(RuleBasedStateMachine):
         name: dict[str, Any] = {"order_id": f"order-{self.count}", "wheeling_micro_per_kwh": wheeling}
         self.b = an_order(energy_wh=hours(*wh), price=price, **name)
         self.s = an_order(side=Side.SELLER, energy_wh=hours(*wh), price=price, **name)
+        needed = self.b.quote.total_milli if self.b.quote else 0
+        if needed > self.buyer.balance(ledger.wallet("anna")):
+            self.b = self.s = None  # a wallet that cannot pay reserves nothing and sends nothing
+            return
         self.step(E.CONFIRM_SENT)
         self.buyer.post(ledger.reserve(self.b, at=self.now))
 
@@ -110,6 +115,8 @@ class TwoNodes(RuleBasedStateMachine):
         assert self.b and self.b.quote
         self.changes += 1
         old, new = self.b.quote, requote(self.b, hours(*wh), quote_id=f"quote-{self.changes}")
+        if new.total_milli - self.escrow() > self.buyer.balance(ledger.wallet("anna")):
+            return
         self.adjust(max(self.escrow(), new.total_milli), f"update-{new.quote_id}")
         if agreed:
             self.both(E.UPDATED, contracted_wh=hours(*wh), quote=new)
@@ -166,12 +173,35 @@ class TwoNodes(RuleBasedStateMachine):
         assert self.b and self.s
         self.now = max(self.now, ENDED)
         reading = hours(*metered)
-        sellers = settlement.settle(self.s, metered_wh=reading, now=self.now)
-        buyers = settlement.settle(self.b, metered_wh=reading, now=self.now)
+        sellers = settlement.settle(self.s, seller_alloc_wh=reading, now=self.now)
+        buyers = settlement.settle(self.b, seller_alloc_wh=reading, now=self.now)
         assert sellers == buyers
         self.both(E.SETTLED, settlement=sellers)
         self.seller.post(ledger.seller_settle(self.s, sellers, at=self.now))
         self.buyer.post(ledger.buyer_settle(self.b, buyers, at=self.now, reserved_milli=self.escrow()))
+
+    @precondition(lambda self: self.state() is S.COMPLETED)
+    @rule(metered=meter_wh)
+    def correct(self, metered: list[int]) -> None:
+        """A late or corrected reading: both sides book the difference under the next version."""
+        assert self.b and self.s and self.b.settlement
+        earlier = self.b.settlement
+        reading = hours(*metered)
+        result = settlement.settle(self.s, seller_alloc_wh=reading, now=self.now, version=earlier.version + 1)
+        self.both(E.RESETTLED, settlement=result, superseded=(*self.b.superseded, earlier))
+        self.seller.post(ledger.seller_settle(self.s, result, earlier=earlier, at=self.now))
+        purse = self.buyer.balance(ledger.wallet("anna"))
+        self.buyer.post(ledger.buyer_settle(self.b, result, earlier=earlier, at=self.now, wallet_milli=purse))
+
+    @rule(amount_minor=st.integers(1, 300))
+    def deposit(self, amount_minor: int) -> None:
+        self.changes += 1
+        reference = f"more-{self.changes}"
+        paid_in = ledger.deposit(
+            account_id="anna", amount_minor=amount_minor, currency="USD", reference=reference, at=self.now
+        )
+        owed = self.buyer.balance(ledger.debt("anna"))
+        self.buyer.post([paid_in, *ledger.repay(paid_in, account_id="anna", debt_milli=owed, currency="USD")])
 
     @invariant()
     def both_books_agree(self) -> None:

@@ -37,17 +37,31 @@ def test_a_number_too_long_for_the_database_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("minor", "currency", "text"),
-    [(250, "USD", "2.50"), (-5, "INR", "-0.05"), (7, "JPY", "7"), (0, "KWD", "0.000")],
+    ("milli", "currency", "text"),
+    [
+        (250_000, "USD", "2.50"),
+        (108_432, "USD", "1.08432"),
+        (108_430, "USD", "1.0843"),
+        (-5_000, "INR", "-0.05"),
+        (-1, "INR", "-0.00001"),
+        (7_000, "JPY", "7"),
+        (7_500, "JPY", "7.5"),
+        (100_000, "JPY", "100"),
+        (0, "KWD", "0.000"),
+        (1_234_500, "XWH", "1.2345"),
+        (12_000_000, "XCO", "12.000"),
+    ],
 )
-def test_amounts_are_written_with_the_places_of_their_currency(minor: int, currency: str, text: str) -> None:
-    assert money.amount_from_milli(minor, currency) == text
+def test_amounts_are_written_with_the_places_of_their_currency_and_the_finer_ones_that_count(
+    milli: int, currency: str, text: str
+) -> None:
+    assert money.amount_from_milli(milli, currency) == text
 
 
 @given(st.integers(min_value=-(10**13), max_value=10**13))
 def test_a_written_quantity_reads_back_as_itself(units: int) -> None:
     assert money.wh_from_kwh(money.kwh_from_wh(units)) == units
-    assert money.whole_units(money.amount_from_milli(units, "USD"), places=2) == units
+    assert money.whole_units(money.amount_from_milli(units, "USD"), places=5) == units
 
 
 @given(st.integers(min_value=0, max_value=10**17))
@@ -63,17 +77,45 @@ def test_division_rounds_half_away_from_zero_as_decimal_does(numerator: int, den
         assert rounded == int(exact.to_integral_value(rounding=ROUND_HALF_UP))
 
 
-@pytest.mark.parametrize(("nano", "minor"), [(8_175_000_000, 818), (5_000_000, 1), (4_999_999, 0), (-5_000_000, -1)])
-def test_a_half_cent_is_rounded_away_from_zero(nano: int, minor: int) -> None:
-    assert money.milli_from_nano(nano, "USD") == minor
+@pytest.mark.parametrize(("nano", "milli"), [(8_175_005_000, 817_501), (5_000, 1), (4_999, 0), (-5_000, -1)])
+def test_half_a_thousandth_of_a_cent_is_rounded_away_from_zero(nano: int, milli: int) -> None:
+    assert money.milli_from_nano(nano, "USD") == milli
+
+
+@pytest.mark.parametrize(("currency", "milli"), [("USD", 21_000), ("JPY", 210), ("KWD", 210_000), ("XWH", 210_000)])
+def test_a_kilowatt_hour_at_021_costs_so_many_thousandths_of_each_minor_unit(currency: str, milli: int) -> None:
+    assert money.cost_milli(energy_wh=hours(1000), price_micro_per_kwh=hours(210_000), currency=currency) == milli
+    assert money.nano_from_milli(milli, currency) == 210_000_000
+
+
+def test_each_slot_is_rounded_for_itself() -> None:
+    # 3 Wh at 0.0055 are 1.65 thousandths of a cent: 2 in each slot, though three slots together are 4.95.
+    assert money.cost_milli(energy_wh=hours(3, 3, 3), price_micro_per_kwh=hours(*[5_500] * 3), currency="USD") == 6
+
+
+@pytest.mark.parametrize(
+    ("milli", "minor", "payable"),
+    [(1_499, 1, 1), (1_500, 2, 1), (999, 1, 0), (-1_500, -2, 0), (-1, 0, 0), (2_000, 2, 2)],
+)
+def test_what_leaves_the_ledger_is_whole_and_a_payout_never_more_than_there_is(
+    milli: int, minor: int, payable: int
+) -> None:
+    assert money.minor_from_milli(milli) == minor
+    assert money.payable_minor(milli) == payable
+
+
+def test_a_strangers_figure_is_ours_or_ours_rounded_to_minor_units() -> None:
+    ours = 22_500
+    assert [said for said in range(22_000, 24_000, 500) if money.is_same_or_rounded(said, ours)] == [22_500, 23_000]
+    assert money.is_same_or_rounded(1_499, 1_499) and money.is_same_or_rounded(-1_000, -1_400)
 
 
 @given(priced_energies())
-def test_a_cost_is_within_half_a_cent_of_the_exact_cost(case: tuple[Series, Series]) -> None:
+def test_a_cost_is_within_half_a_thousandth_of_a_cent_a_slot_of_the_exact_cost(case: tuple[Series, Series]) -> None:
     energy, price = case
     exact_nano = sum(e * p for e, p in zip(energy.values, price.values, strict=True))
     cost = money.cost_milli(energy_wh=energy, price_micro_per_kwh=price, currency="USD")
-    assert abs(cost * 10**7 - exact_nano) * 2 <= 10**7
+    assert abs(cost * 10**4 - exact_nano) * 2 <= 10**4 * len(energy.values)
 
 
 def test_series_over_other_slots_have_no_cost() -> None:

@@ -77,7 +77,7 @@ def changed_item(**changes: Any) -> dict[str, Any]:
         ),
         (with_lines(("ENERGY", "0.63"), total="0.64"), "40003", "message.order.quote.price.value"),
         (with_lines(("TAX", "0.63"), total="0.63"), "40003", "message.order.quote.breakup[0].title"),
-        (with_lines(("ENERGY", "0.635"), total="0.63"), "30000", "message.order.quote.breakup[0].price.value"),
+        (with_lines(("ENERGY", "0.630001"), total="0.63"), "30000", "message.order.quote.breakup[0].price.value"),
         (
             with_lines(("ENERGY", "0.60"), ("DISCOM_FEES", "-0.05"), total="0.55"),
             "40003",
@@ -137,7 +137,7 @@ def test_a_strangers_quote_without_series_is_for_what_was_asked() -> None:
     view = buyer.quote_from_wire(a_quote(), ASKED, NOW)
     assert view.contracted_wh == ASKED.contracted_wh
     assert view.price_micro_per_kwh == ASKED.price_micro_per_kwh
-    assert view.quote.lines == (QuoteLine(LineKind.ENERGY, "ENERGY", 63),)
+    assert view.quote.lines == (QuoteLine(LineKind.ENERGY, "ENERGY", 63_000),)
     assert (view.quote.expires_at, view.quote.quote_id) == (NOW + timedelta(minutes=15), "")
     assert (view.wheeling_micro_per_kwh, view.provider_name, view.fulfillment_id) == (0, ASKED.provider_name, "1")
 
@@ -150,7 +150,7 @@ def test_a_stranger_may_quote_less_for_a_single_slot() -> None:
 
 def test_a_quote_without_lines_has_one_line() -> None:
     view = buyer.quote_from_wire(a_quote(quote={"price": {"value": "1", "currency": "USD"}}), ASKED, NOW)
-    assert view.quote.lines == (QuoteLine(LineKind.ENERGY, "ENERGY", 100),)
+    assert view.quote.lines == (QuoteLine(LineKind.ENERGY, "ENERGY", 100_000),)
     assert view.quote.ttl_s > 0
 
 
@@ -159,6 +159,14 @@ def test_grid_charges_of_a_stranger_are_a_price_per_kwh_when_one_gives_exactly_t
     view = buyer.quote_from_wire(message, ASKED, NOW)
     assert view.wheeling_micro_per_kwh == 33_333
     assert [line.kind for line in view.quote.lines] == [LineKind.ENERGY, LineKind.WHEELING]
+
+
+def test_grid_charges_that_were_rounded_to_cents_are_the_price_per_kwh_that_rounds_to_them() -> None:
+    # 3 kWh at 0.033333 are 0.099999, in cents 0.10; the quote's total may be rounded, too.
+    message = with_lines(("ENERGY", "0.63003"), ("DISCOM_FEES", "0.10"), total="0.73")
+    assert buyer.quote_from_wire(message, ASKED, NOW).wheeling_micro_per_kwh == 33_333
+    with pytest.raises(WireRefusal, match="but the lines of the breakup sum to 0.73003"):
+        buyer.quote_from_wire(with_lines(("ENERGY", "0.63003"), ("DISCOM_FEES", "0.10"), total="0.74"), ASKED, NOW)
 
 
 def test_a_seller_that_repeats_no_price_keeps_to_the_one_ordered_at() -> None:

@@ -135,7 +135,7 @@ def test_every_source_can_be_searched_for(source: Source) -> None:
             "message.order.fulfillments[0].stops",
         ),
         (
-            selecting(an_item(), payments=[{"params": {"amount": "1.234", "currency": "INR"}}]),
+            selecting(an_item(), payments=[{"params": {"amount": "1.234567", "currency": "INR"}}]),
             "message.order.payments[0].params.amount",
         ),
         (
@@ -176,7 +176,7 @@ def test_a_total_in_a_quote_counts_before_that_in_a_payment() -> None:
         quote={"price": {"value": "7", "currency": "JPY"}},
         payments=[{"params": {"amount": "8", "currency": "INR"}}],
     )
-    assert seller.selection_from_wire(message).quote_total == Money(7, "JPY")
+    assert seller.selection_from_wire(message).quote_total == Money(7_000, "JPY")
 
 
 @given(order=orders())
