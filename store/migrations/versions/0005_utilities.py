@@ -42,7 +42,76 @@ CREATE TABLE released_meters (
 );
 """
 
-_STATEMENTS: tuple[str, ...] = (_CLAIMS, _CUSTODY)
+_UTILITY = """
+CREATE TABLE utility_meters (
+    meter_id text PRIMARY KEY,
+    sanctioned_load_w bigint NOT NULL,
+    limit_percent integer NOT NULL,
+    export_limit_w bigint,
+    import_limit_w bigint,
+    wheeling_buyer_micro_per_kwh bigint NOT NULL,
+    wheeling_seller_micro_per_kwh bigint NOT NULL,
+    currency text NOT NULL,
+    updated_at timestamptz NOT NULL
+);
+
+CREATE TABLE utility_trades (
+    trade_id text PRIMARY KEY,
+    bpp_id text NOT NULL,
+    order_id text NOT NULL,
+    transaction_id text NOT NULL,
+    state text NOT NULL,
+    seller_meter_id text NOT NULL,
+    buyer_meter_id text NOT NULL,
+    currency text NOT NULL,
+    starts_at timestamptz NOT NULL,
+    slot_s integer NOT NULL,
+    energy_wh bigint[] NOT NULL,
+    seller_alloc_wh bigint[],
+    buyer_alloc_wh bigint[],
+    wheeling_buyer_micro_per_kwh bigint NOT NULL,
+    wheeling_seller_micro_per_kwh bigint NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    CONSTRAINT utility_trades_once UNIQUE (bpp_id, order_id)
+);
+CREATE INDEX utility_trades_listed ON utility_trades (created_at, trade_id);
+
+CREATE TABLE utility_usage (
+    meter_id text NOT NULL,
+    flow text NOT NULL,
+    starts_at timestamptz NOT NULL,
+    used_j bigint NOT NULL,
+    limit_j bigint NOT NULL,
+    PRIMARY KEY (meter_id, flow, starts_at),
+    CONSTRAINT utility_usage_within_limit CHECK (used_j >= 0 AND used_j <= limit_j)
+);
+
+CREATE TABLE utility_codes (
+    nonce_digest text PRIMARY KEY,
+    meter_id text NOT NULL,
+    issued_by text NOT NULL,
+    issued_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL
+);
+CREATE INDEX ix_utility_codes_meter_id ON utility_codes (meter_id);
+"""
+
+_QUESTIONS = """
+CREATE TABLE utility_questions (
+    transaction_id text PRIMARY KEY,
+    order_id text NOT NULL,
+    utility_id text NOT NULL,
+    action text NOT NULL,
+    buyer_message_id text NOT NULL,
+    asked_at timestamptz NOT NULL,
+    due_at timestamptz
+);
+CREATE INDEX ix_utility_questions_order_id ON utility_questions (order_id);
+CREATE INDEX utility_questions_due ON utility_questions (due_at) WHERE due_at IS NOT NULL;
+"""
+
+_STATEMENTS: tuple[str, ...] = (_CLAIMS, _CUSTODY, _UTILITY, _QUESTIONS)
 
 
 def upgrade() -> None:
