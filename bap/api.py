@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from api import policies, webhooks
 from api.desk import Desk
-from bap import api_accounts, api_orders, api_searches, api_sellers, api_standing
+from bap import api_accounts, api_orders, api_searches, api_sellers, api_series, api_standing
 
 VERSION = "1.1.0"
 _DESCRIPTION = """Buy energy from people: search, choose, confirm, and pay for what was delivered.
@@ -28,6 +28,7 @@ def build() -> Desk:
     api_orders.add_routes(desk)
     api_standing.add_routes(desk)
     api_sellers.add_routes(desk)
+    api_series.add_routes(desk)
     policies.add_routes(desk)
     webhooks.add_routes(desk)
     return desk
