@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,7 +15,8 @@ from sqlmodel import SQLModel
 
 import store.tables  # noqa: F401 - fills SQLModel.metadata
 from cli.servers import Servers
-from store import migrate
+from store import migrate, transfers
+from store.db import Database
 
 #: All that makes a table: columns with type, default, identity and compression left out; keys, checks, indexes.
 _CATALOGUE = """
@@ -101,27 +103,88 @@ async def test_an_offer_sold_to_the_last_watt_hour_is_kept(connection: asyncpg.C
         await connection.execute("UPDATE offers SET sold_wh = '{7,0}'")
 
 
-@pytest.mark.parametrize("table", ["ledger_transfers", "audit", "registry_changes"])
-@pytest.mark.parametrize("change", ["UPDATE {} SET at = now()", "DELETE FROM {}", "TRUNCATE {}"])
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [("ledger_transfers", "at"), ("ledger_legs", "leg"), ("audit", "at"), ("registry_changes", "at")],
+)
+@pytest.mark.parametrize("change", ["UPDATE {0} SET {1} = {1}", "DELETE FROM {0}", "TRUNCATE {0}"])
 async def test_rows_that_are_only_added_to_refuse_every_change(
-    connection: asyncpg.Connection, table: str, change: str
+    connection: asyncpg.Connection, table: str, column: str, change: str
 ) -> None:
     with pytest.raises(asyncpg.RestrictViolationError, match=f"{table} is only ever added to"):
-        await connection.execute(change.format(table))
+        await connection.execute(change.format(table, column))
 
 
 async def test_an_overdraft_is_refused_unless_the_account_may(connection: asyncpg.Connection) -> None:
-    await connection.execute("INSERT INTO ledger_accounts VALUES ('external', 'USD', true, -5)")
+    await connection.execute(
+        "INSERT INTO ledger_accounts (account, currency, overdraft_milli, balance_milli)"
+        " VALUES ('external', 'USD', NULL, -5)"
+    )
     with pytest.raises(asyncpg.CheckViolationError, match="ledger_no_overdraft"):
-        await connection.execute("INSERT INTO ledger_accounts VALUES ('wallet', 'USD', false, -5)")
+        await connection.execute(
+            "INSERT INTO ledger_accounts (account, currency, balance_milli) VALUES ('wallet', 'USD', -5)"
+        )
+
+
+#: A ledger of the first release: a deposit of 10.00, an order over 0.69 confirmed and settled at 0.67.
+_FIRST_RELEASE = """
+INSERT INTO ledger_transfers (transfer_id, order_id, debit, credit, amount_minor, currency, memo, at) VALUES
+    ('deposit/anna/1', '', 'external', 'wallet:anna', 1000, 'USD', 'deposit 1', now()),
+    ('o/reserve', 'o', 'wallet:anna', 'escrow:o', 69, 'USD', 'reserve', now()),
+    ('o/settle', 'o', 'escrow:o', 'payable:bpp', 67, 'USD', 'settle', now()),
+    ('o/settle-rest', 'o', 'escrow:o', 'wallet:anna', 2, 'USD', 'settle-rest', now());
+INSERT INTO ledger_accounts (account, currency, may_overdraw, balance_minor) VALUES
+    ('external', 'USD', true, -1000), ('wallet:anna', 'USD', false, 933), ('escrow:o', 'USD', false, 0),
+    ('payable:bpp', 'USD', false, 67);
+INSERT INTO orders (order_id, side, state, transaction_id, counterparty_id, provider_id, offer_id, delivery_start,
+    delivery_end, document, created_at, updated_at) VALUES
+    ('o', 'BUYER', 'COMPLETED', 't', 'bpp', 'p', 'f', now(), now(),
+     '{"quote": {"lines": [{"kind": "ENERGY", "amount_minor": 63, "energy_wh": 3000}, {"amount_minor": 6}]},
+       "settlement": {"lines": [{"amount_minor": 67}], "settled_at": "x"}, "dispute": {"buyer_total_minor": null},
+       "ratings": [], "currency": "USD"}', now(), now());
+"""
+
+
+async def test_a_ledger_of_the_first_release_becomes_one_of_legs_and_thousandths(servers: Servers) -> None:
+    url = servers.create_database("first_release")
+    connection = await asyncpg.connect(url)
+    await connection.execute(migrate._sql("", "0001"))
+    await connection.execute(_FIRST_RELEASE)
+    await connection.execute(migrate._sql("0001", migrate.head()))
+    await connection.close()
+    database = await Database.connect(url, pool_max=1)
+    async with database.unit_of_work() as uow:
+        proof = await transfers.proof(uow)
+        assert (proof.problems, proof.transfers, proof.moved_milli) == ((), 4, {"USD": 1_138_000})
+        assert await transfers.balances(uow, "wallet:anna") == {"USD": 933_000}
+        newest = (await transfers.statement(uow, "wallet:anna", limit=1))[0]
+        assert [(leg.account, leg.amount_milli) for leg in newest.legs] == [
+            ("escrow:o", -2_000),
+            ("wallet:anna", 2_000),
+        ]
+        allowed = {name: (await transfers.overdrafts(uow, name))["USD"] for name in ("external", "wallet:anna")}
+        assert allowed == {"external": None, "wallet:anna": 0}
+        document = json.loads(await uow.connection.fetchval("SELECT document::text FROM orders"))
+    await database.close()
+    assert document == {
+        "quote": {"lines": [{"kind": "ENERGY", "amount_milli": 63_000, "energy_wh": 3000}, {"amount_milli": 6_000}]},
+        "settlement": {"lines": [{"amount_milli": 67_000}], "settled_at": "x"},
+        "dispute": {"buyer_total_milli": None},
+        "ratings": [],
+        "currency": "USD",
+    }
+    servers.drop_database("first_release")
 
 
 async def test_migrated_tables_are_exactly_the_declared_ones(servers: Servers, database_url: str) -> None:
     declared = servers.create_database("declared")
     connection = await asyncpg.connect(declared)
-    await connection.execute(
-        "CREATE FUNCTION series_within(bigint[], bigint[], bigint[]) RETURNS bool IMMUTABLE RETURN true"
-    )
+    for name, taken, given in (
+        ("series_within", "bigint[], bigint[], bigint[]", "boolean"),
+        ("series_leave", "bigint[], bigint[], bigint[], bigint", "boolean"),
+        ("series_least", "bigint[]", "bigint"),
+    ):
+        await connection.execute(f"CREATE FUNCTION {name}({taken}) RETURNS {given} IMMUTABLE RETURN NULL::{given}")
     await connection.execute(_declared_sql())
     await connection.close()
     assert await _catalogue(database_url) == await _catalogue(declared)

@@ -34,12 +34,12 @@ ALTER TABLE ledger_transfers DROP COLUMN debit, DROP COLUMN credit, DROP COLUMN 
 
 _ACCOUNTS = """
 ALTER TABLE ledger_accounts DROP CONSTRAINT ledger_no_overdraft;
-ALTER TABLE ledger_accounts RENAME COLUMN balance_minor TO balance_milli;
-ALTER TABLE ledger_accounts ADD COLUMN overdraft_milli bigint DEFAULT 0;
-UPDATE ledger_accounts SET balance_milli = balance_milli * 1000,
+ALTER TABLE ledger_accounts ADD COLUMN balance_milli bigint NOT NULL DEFAULT 0,
+    ADD COLUMN overdraft_milli bigint DEFAULT 0;
+UPDATE ledger_accounts SET balance_milli = balance_minor * 1000,
     overdraft_milli = CASE WHEN may_overdraw
         OR split_part(account, ':', 1) IN ('payable', 'provider', 'utility') THEN NULL ELSE 0 END;
-ALTER TABLE ledger_accounts DROP COLUMN may_overdraw,
+ALTER TABLE ledger_accounts DROP COLUMN may_overdraw, DROP COLUMN balance_minor,
     ADD CONSTRAINT ledger_no_overdraft CHECK (overdraft_milli IS NULL OR balance_milli >= -overdraft_milli),
     ADD CONSTRAINT ledger_overdraft_positive CHECK (overdraft_milli >= 0);
 """
