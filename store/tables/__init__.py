@@ -16,7 +16,6 @@ from store.tables.market import (
     OrderRow,
     ProviderRow,
     Rating,
-    Reading,
 )
 from store.tables.members import (
     Audit,
@@ -29,9 +28,17 @@ from store.tables.members import (
     Subscription,
     Token,
 )
+from store.tables.metering import MeterImport, MeterImportChunk, Reading
 from store.tables.settling import MeterRead
 from store.tables.standing import Invoice, StandingOrder, StandingRun
-from store.tables.utility import ReleasedMeter
+from store.tables.utility import (
+    ReleasedMeter,
+    UtilityCode,
+    UtilityMeter,
+    UtilityQuestion,
+    UtilityTrade,
+    UtilityUsage,
+)
 
 __all__ = [
     "AssetRow",
@@ -51,6 +58,8 @@ __all__ = [
     "LedgerLeg",
     "LedgerTransfer",
     "MeterClaim",
+    "MeterImport",
+    "MeterImportChunk",
     "MeterLimit",
     "MeterProof",
     "MeterRead",
@@ -69,6 +78,11 @@ __all__ = [
     "StandingRun",
     "Subscription",
     "Token",
+    "UtilityCode",
+    "UtilityMeter",
+    "UtilityQuestion",
+    "UtilityTrade",
+    "UtilityUsage",
     "Webhook",
     "WebhookDelivery",
 ]

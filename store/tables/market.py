@@ -227,20 +227,6 @@ class OrderRow(SQLModel, table=True):
     next_due: datetime | None = Field(sa_column=instant(nullable=True))
 
 
-class Reading(SQLModel, table=True):
-    """What a meter measured in one slot; a correction is a new version, the old one stays."""
-
-    __tablename__ = "readings"
-    meter_id: str = Field(sa_column=text_column(primary_key=True))
-    flow: str = Field(sa_column=text_column(primary_key=True))  # EXPORT or IMPORT
-    starts_at: datetime = Field(sa_column=Column(DateTime(timezone=True), primary_key=True))
-    version: int = Field(sa_column=Column(Integer, primary_key=True))
-    slot_s: int = Field(sa_column=Column(Integer, nullable=False))
-    energy_wh: int = Field(sa_column=integer())
-    quality: str = Field(sa_column=text_column(default="MEASURED"))
-    received_at: datetime = Field(sa_column=instant())
-
-
 class Rating(SQLModel, table=True):
     """BPP: what a buyer thought of an order or a provider; a later rating of the same thing replaces the earlier."""
 
