@@ -75,7 +75,7 @@ def test_select_init_and_confirm_without_series_are_understood() -> None:
     billing = example("05_init")["message"]["order"]["billing"]
     assert init.customer == Customer(billing["name"], billing["email"], billing["phone"])
     assert confirm.payment == seller.PaymentView("pay-1", "BPP", "PRE-ORDER", "PAID")
-    assert confirm.quote_total == Money(700_000, "INR")
+    assert confirm.quote_total == Money(700_000_000, "INR")
 
 
 @pytest.mark.parametrize("name", ["11_on_select", "12_on_init"])
@@ -86,7 +86,7 @@ def test_the_quotes_without_series_are_understood_over_what_was_asked(name: str)
     view = buyer.quote_from_wire(message, order, NOON)
     assert view.contracted_wh == asked
     assert view.price_micro_per_kwh == Series.flat(asked, 7_000_000)
-    assert (view.quote.total_milli, view.quote.currency, view.quote.ttl_s) == (700_000, "INR", 900)
+    assert (view.quote.total_milli, view.quote.currency, view.quote.ttl_s) == (700_000_000, "INR", 900)
     assert [line.kind for line in view.quote.lines] == [LineKind.ENERGY]
     assert view.provider_name == message["order"]["provider"]["descriptor"]["name"]
 
@@ -102,7 +102,7 @@ def test_the_cancellation_terms_of_a_stranger_are_understood() -> None:
 def test_an_order_without_a_status_is_active_while_its_delivery_is_placed(name: str) -> None:
     view = buyer.order_from_wire(example(name)["message"])
     assert (view.wire_order_id, view.status, view.state_code) == ("6743e9e2-4fb5-487c-92b7", "ACTIVE", "ORDER_PLACED")
-    assert (view.total_milli, view.currency, view.detail_state) == (700_000, "INR", "")
+    assert (view.total_milli, view.currency, view.detail_state) == (700_000_000, "INR", "")
 
 
 def test_ratings_support_and_feedback_are_understood() -> None:

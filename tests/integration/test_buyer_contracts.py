@@ -16,7 +16,7 @@ from tests.support.trade_cases import SLOT_START, hours
 from trade.order import OrderState
 from trade.quote import LineKind, QuoteLine
 
-QUOTED_MILLI = 68
+QUOTED_MILLI = 68_000
 
 
 @pytest.fixture
@@ -62,11 +62,11 @@ async def test_a_refused_update_leaves_contract_and_escrow(rig: BuyerRig) -> Non
     answer = (await rig.post(f"/api/orders/{order['order_id']}/update", energy(1000, 2000))).json()
     assert answer["contracted"]["energy_wh"] == [1000, 2000]
     assert answer["last_refusal"]["sentence"] == "The gate has closed."
-    assert await rig.wallet() == (10_000 - QUOTED_MILLI, QUOTED_MILLI)
+    assert await rig.wallet() == (10_000_000 - QUOTED_MILLI, QUOTED_MILLI)
 
 
 async def test_an_update_that_the_wallet_cannot_pay_is_402_and_sends_nothing(rig: BuyerRig) -> None:
-    rig.account_id = await rig.new_account(QUOTED_MILLI)
+    rig.account_id = await rig.new_account(QUOTED_MILLI // 1000)
     rig.seller.offer = replace(rig.seller.offer, offered_wh=hours(9000, 9000, 9000))
     order = await rig.order()
     answer = await rig.post(f"/api/orders/{order['order_id']}/update", energy(9000, 9000))
@@ -80,11 +80,11 @@ async def test_an_update_reserves_more_or_gives_back_and_takes_the_sellers_answe
     path = f"/api/orders/{order['order_id']}/update"
     more = (await rig.post(path, energy(3000, 2000))).json()
     assert (more["contracted"]["energy_wh"], more["awaiting_answer"]) == ([3000, 2000], False)
-    assert await rig.wallet() == (10_000 - more["quote"]["total_milli"], more["quote"]["total_milli"])
-    assert more["quote"]["total_milli"] == 60 + 42 + 10
+    assert await rig.wallet() == (10_000_000 - more["quote"]["total_milli"], more["quote"]["total_milli"])
+    assert more["quote"]["total_milli"] == 60_000 + 42_000 + 10_000
     less = (await rig.post(path, energy(1000, 0))).json()
-    assert await rig.wallet() == (10_000 - 22, 22)
-    assert less["quote"]["total_milli"] == 22
+    assert await rig.wallet() == (10_000_000 - 22, 22)
+    assert less["quote"]["total_milli"] == 22_000
     await assert_books_balance(rig)
 
 
@@ -116,7 +116,7 @@ async def test_a_curtailment_comes_unasked_and_a_raise_is_not_taken(rig: BuyerRi
     await rig.processed()
     shown = await rig.shown(order["order_id"])
     assert shown["contracted"]["energy_wh"] == [1000, 500]
-    assert await rig.wallet() == (10_000 - shown["quote"]["total_milli"], shown["quote"]["total_milli"])
+    assert await rig.wallet() == (10_000_000 - shown["quote"]["total_milli"], shown["quote"]["total_milli"])
 
     rig.seller.become(contracted_wh=hours(5000, 5000))
     await rig.seller.tell("on_update")
@@ -149,14 +149,14 @@ async def test_a_free_cancel_gives_everything_back(rig: BuyerRig) -> None:
     order = await rig.order()
     answer = (await rig.post(f"/api/orders/{order['order_id']}/cancel", {"reason_id": "1"})).json()
     assert (answer["state"], answer["cancelled_by"]) == ("CANCELLED", "CONSUMER")
-    assert await rig.wallet() == (10_000, 0)
+    assert await rig.wallet() == (10_000_000, 0)
     again = await rig.post(f"/api/orders/{order['order_id']}/cancel", {"reason_id": "1"})
     assert again.json()["state"] == "CANCELLED"
     await assert_books_balance(rig)
 
 
 async def test_a_cancel_at_a_fee_pays_the_fee_and_one_above_the_terms_is_disputed(rig: BuyerRig) -> None:
-    for fee_milli, paid in ((16, True), (17, False)):
+    for fee_milli, paid in ((15_500, True), (15_501, False)):
         order = await rig.order()
         await move_clock(rig, SLOT_START - timedelta(hours=2))
 
@@ -171,7 +171,7 @@ async def test_a_cancel_at_a_fee_pays_the_fee_and_one_above_the_terms_is_dispute
         answer = (await rig.post(f"/api/orders/{order['order_id']}/cancel", {"reason_id": "1"})).json()
         assert answer["state"] == "CANCELLED"
         assert (answer["dispute"] is None) == paid
-        assert await rig.wallet() == ((10_000 - 16, 0) if paid else (10_000 - 16 - QUOTED_MILLI, QUOTED_MILLI))
+        assert await rig.wallet() == ((10_000_000 - 15_500, 0) if paid else (10_000_000 - 15_500 - QUOTED_MILLI, QUOTED_MILLI))
     await assert_books_balance(rig)
 
 
@@ -182,7 +182,7 @@ async def test_a_seller_that_cancels_gets_nothing(rig: BuyerRig) -> None:
     shown = await rig.until(order["order_id"], "CANCELLED")
     # The seller's quote still shows the energy, but no fee: nothing is owed.
     assert (shown["cancelled_by"], shown["dispute"]) == ("PROVIDER", None)
-    assert await rig.wallet() == (10_000, 0)
+    assert await rig.wallet() == (10_000_000, 0)
 
 
 async def test_an_unanswered_cancel_is_asked_about_and_a_contract_that_stands_ends_the_wait(rig: BuyerRig) -> None:
@@ -206,10 +206,10 @@ async def test_an_agreed_settlement_pays_the_seller_and_returns_the_rest(rig: Bu
         assert await rig.seller.tell("on_status", metered_wh=hours(900, 2500)) == 200
     shown = await rig.until(order["order_id"], "COMPLETED")
     assert shown["settlement"]["delivered"]["energy_wh"] == [900, 2000]
-    assert shown["settlement"]["total_milli"] == 18 + 42 + 6
-    assert await rig.wallet() == (10_000 - 66, 0)
+    assert shown["settlement"]["total_milli"] == 18_000 + 42_000 + 5_800
+    assert await rig.wallet() == (10_000_000 - 65_800, 0)
     [payable] = await rig.rows("SELECT balance_milli FROM ledger_accounts WHERE account = 'payable:bpp.example'")
-    assert payable["balance_milli"] == 66
+    assert payable["balance_milli"] == 65_800
     await assert_books_balance(rig)
 
 
@@ -221,8 +221,8 @@ async def test_a_settlement_that_differs_is_disputed_and_escrow_stays_until_both
     await rig.processed()
     shown = await rig.shown(order["order_id"])
     assert shown["state"] == "DELIVERING"
-    assert (shown["dispute"]["our_total_milli"], shown["dispute"]["seller_total_milli"]) == (66, QUOTED_MILLI)
-    assert await rig.wallet() == (10_000 - QUOTED_MILLI, QUOTED_MILLI)
+    assert (shown["dispute"]["our_total_milli"], shown["dispute"]["seller_total_milli"]) == (65_800, QUOTED_MILLI)
+    assert await rig.wallet() == (10_000_000 - QUOTED_MILLI, QUOTED_MILLI)
 
     await rig.seller.tell("on_status", metered_wh=hours(1000, 2000))
     shown = await rig.until(order["order_id"], "COMPLETED")

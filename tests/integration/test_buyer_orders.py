@@ -16,8 +16,8 @@ from tests.support.trade_cases import hours
 from trade.money import Series
 from trade.order import OrderState
 
-#: 1 and 2 kWh at 0.20 and 0.21 and wheeling at 0.02, minor units.
-QUOTED_MILLI = 20 + 42 + 6
+#: 1 and 2 kWh at 0.20 and 0.21 and wheeling at 0.02.
+QUOTED_MILLI = 20_000 + 42_000 + 6_000
 
 
 @pytest.fixture
@@ -62,16 +62,16 @@ async def test_confirm_is_refused_before_init_and_after_the_quote_expired(rig: B
     rig.clock.shift = timedelta(seconds=301)
     error = await problem(await rig.post(f"/api/orders/{order['order_id']}/confirm"), 409)
     assert "expired" in error["sentence"]
-    assert await rig.wallet() == (10_000, 0)
+    assert await rig.wallet() == (10_000_000, 0)
     await jobs.expire_quotes(rig.node)
     assert (await rig.shown(order["order_id"]))["state"] == "EXPIRED"
 
 
 async def test_confirm_without_the_money_is_402_and_changes_nothing(rig: BuyerRig) -> None:
-    rig.account_id = await rig.new_account(QUOTED_MILLI - 1)
+    rig.account_id = await rig.new_account(QUOTED_MILLI // 1000 - 1)
     order = await rig.order("init")
     error = await problem(await rig.post(f"/api/orders/{order['order_id']}/confirm"), 402)
-    assert error["balance_milli"] == {"USD": QUOTED_MILLI - 1}
+    assert error["balance_milli"] == {"USD": QUOTED_MILLI - 1000}
     assert (await rig.shown(order["order_id"]))["state"] == "INITIALISED"
     assert rig.seller.heard[-1]["context"]["action"] == "init"
 
@@ -96,7 +96,7 @@ async def test_a_sellers_refusal_ends_the_order_and_releases_the_money(rig: Buye
     order = await rig.order(action)
     assert order["state"] == "REFUSED"
     assert order["refusal"] == {"code": "40002", "sentence": "Sold out."}
-    assert await rig.wallet() == (10_000, 0)
+    assert await rig.wallet() == (10_000_000, 0)
 
 
 @pytest.mark.parametrize("action", ["select", "init", "confirm"])
@@ -105,7 +105,7 @@ async def test_a_refusal_at_the_door_ends_the_order_too(rig: BuyerRig, action: s
     order = await rig.order(action)
     assert order["state"] == "REFUSED"
     assert "not today" in order["refusal"]["sentence"]
-    assert await rig.wallet() == (10_000, 0)
+    assert await rig.wallet() == (10_000_000, 0)
 
 
 async def test_a_quote_for_more_than_was_asked_is_not_taken(rig: BuyerRig) -> None:
@@ -180,7 +180,7 @@ async def test_an_order_goes_from_search_to_a_contract(rig: BuyerRig) -> None:
     assert order["state"] == "ACTIVE"
     assert order["wire_order_id"] == order["order_id"]
     assert order["quote"]["total_milli"] == QUOTED_MILLI
-    assert await rig.wallet() == (10_000 - QUOTED_MILLI, QUOTED_MILLI)
+    assert await rig.wallet() == (10_000_000 - QUOTED_MILLI, QUOTED_MILLI)
     assert await rig.events(f"order:{order['order_id']}") == [
         "order.selecting",
         "order.quoted",
@@ -197,7 +197,7 @@ async def test_a_repeated_confirm_answers_the_same_order_and_reserves_nothing_tw
     answers = await asyncio.gather(*(rig.post(path) for _ in range(5)))
     assert {answer.json()["state"] for answer in answers} == {"ACTIVE"}
     assert [letter["context"]["action"] for letter in rig.seller.heard].count("confirm") == 1
-    assert await rig.wallet() == (10_000 - QUOTED_MILLI, QUOTED_MILLI)
+    assert await rig.wallet() == (10_000_000 - QUOTED_MILLI, QUOTED_MILLI)
 
 
 async def test_the_sellers_own_order_id_is_used_from_then_on(rig: BuyerRig) -> None:
@@ -231,7 +231,7 @@ async def test_silence_after_confirm_keeps_the_money_and_is_chased_with_status(r
     order = await _unanswered(rig)
     await jobs.chase_unanswered(rig.node)
     assert (await rig.shown(order["order_id"]))["state"] == "UNANSWERED"
-    assert await rig.wallet() == (10_000 - QUOTED_MILLI, QUOTED_MILLI)
+    assert await rig.wallet() == (10_000_000 - QUOTED_MILLI, QUOTED_MILLI)
     async with asyncio.timeout(5):
         while rig.seller.heard[-1]["context"]["action"] != "status":
             await asyncio.sleep(0.01)
@@ -263,7 +263,7 @@ async def test_a_seller_that_does_not_know_the_order_never_confirmed_it(rig: Buy
     rig.seller.script["status"] = rig.seller.refusing("30010", "No such order.")
     await jobs.chase_unanswered(rig.node)
     assert (await rig.until(order["order_id"], "REFUSED"))["refusal"]["sentence"] == "No such order."
-    assert await rig.wallet() == (10_000, 0)
+    assert await rig.wallet() == (10_000_000, 0)
 
 
 async def test_a_late_refusal_of_an_unanswered_confirm_releases_the_money(rig: BuyerRig) -> None:
@@ -272,7 +272,7 @@ async def test_a_late_refusal_of_an_unanswered_confirm_releases_the_money(rig: B
     await jobs.chase_unanswered(rig.node)
     await rig.seller.refuse(rig.seller.last("confirm"))
     await rig.until(order["order_id"], "REFUSED")
-    assert await rig.wallet() == (10_000, 0)
+    assert await rig.wallet() == (10_000_000, 0)
 
 
 async def test_an_unasked_status_before_on_confirm_confirms_the_order(rig: BuyerRig) -> None:
@@ -328,7 +328,7 @@ async def test_a_contract_that_was_never_confirmed_here_is_not_taken(rig: BuyerR
     await rig.seller.tell("on_confirm", request=rig.seller.last("init"))
     await rig.processed()
     assert (await rig.shown(order["order_id"]))["state"] == "INITIALISED"
-    assert await rig.wallet() == (10_000, 0)
+    assert await rig.wallet() == (10_000_000, 0)
 
 
 # --- Letters that do not arrive --------------------------------------------------------------------------------------
@@ -344,7 +344,7 @@ async def test_a_confirm_that_never_reached_the_seller_is_given_up_and_the_money
         rig.clock.shift = timedelta(hours=25)
         shown = await rig.until(order["order_id"], "REFUSED", within_s=10)
         assert shown["refusal"]["code"] == "UNDELIVERED"
-        assert await rig.wallet() == (10_000, 0)
+        assert await rig.wallet() == (10_000_000, 0)
 
 
 async def test_a_confirm_that_may_have_reached_the_seller_is_unanswered_and_the_money_kept(database_url: str) -> None:
@@ -356,7 +356,7 @@ async def test_a_confirm_that_may_have_reached_the_seller_is_unanswered_and_the_
         rig.clock.shift = timedelta(hours=25)
         rig.seller.script["status"] = None
         await rig.until(order["order_id"], "UNANSWERED", within_s=10)
-        assert await rig.wallet() == (10_000 - QUOTED_MILLI, QUOTED_MILLI)
+        assert await rig.wallet() == (10_000_000 - QUOTED_MILLI, QUOTED_MILLI)
         # The seller had read it after all.
         rig.seller.order = rig.seller._drafted(rig.seller.last("confirm"), OrderState.ACTIVE)
         await rig.seller.tell("on_confirm", request=rig.seller.last("confirm"))

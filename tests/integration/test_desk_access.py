@@ -120,7 +120,7 @@ async def test_an_account_with_a_wrong_field_is_422_and_names_it(rig: BuyerRig, 
 async def test_a_deposit_with_the_same_reference_counts_once(rig: BuyerRig) -> None:
     account_id = await rig.new_account(0)
     for _ in range(2):
-        assert (await rig.deposit(account_id, 500, "bank-1")).json()["balance_milli"] == 500
+        assert (await rig.deposit(account_id, 500, "bank-1")).json()["balance_milli"] == 500_000
     assert (await rig.deposit(account_id, 501, "bank-1")).status_code == 409
     assert (await rig.deposit(account_id, 0, "bank-2")).status_code == 422
     assert (await rig.deposit("nobody", 1, "bank-3")).status_code == 404
@@ -133,11 +133,14 @@ async def test_a_wallets_statement_is_read_page_by_page(rig: BuyerRig) -> None:
     path, seen, after = f"/api/accounts/{account_id}/transfers", [], None
     while True:
         page = (await rig.get(path, limit=2, **({"after": after} if after else {}))).json()
-        seen += [transfer["amount_milli"] for transfer in page["items"]]
+        wallet = f"wallet:{account_id}"
+        legs = [{leg["account"]: leg["amount_milli"] for leg in transfer["legs"]} for transfer in page["items"]]
+        assert all(sum(leg.values()) == 0 for leg in legs)
+        seen += [leg[wallet] for leg in legs]
         after = page["next"]
         if after is None:
             break
-    assert seen == [14, 13, 12, 11, 10]
+    assert seen == [14_000, 13_000, 12_000, 11_000, 10_000]
     assert (await rig.get(path, after="nonsense")).status_code == 422
 
 

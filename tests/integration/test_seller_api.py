@@ -291,10 +291,10 @@ async def test_curtailing_tells_the_buyer_and_takes_the_energy_off_the_shelf(sel
     assert (await refused(seller, "POST", path, more))[:2] == (422, "contracted")
     body = {"contracted": {**slots, "energy_wh": [1000, 500]}, "reason": "clouds"}
     curtailed = await seller.asked("POST", path, body, token=await seller.prosumer())
-    assert (curtailed["note"], curtailed["quote"]["total_milli"]) == ("clouds", 34)
+    assert (curtailed["note"], curtailed["quote"]["total_milli"]) == ("clouds", 33_500)
     letter = await seller.caught.letter("on_update")
     view = wire.order_from_wire(letter["message"])
-    assert (view.contracted_wh, view.total_milli) == (hours(1000, 500), 34)
+    assert (view.contracted_wh, view.total_milli) == (hours(1000, 500), 33_500)
     assert letter["context"]["bap_id"] == BAP.subscriber_id
     offer = await seller.asked("GET", "/api/offers/offer-1")
     assert (offer["energy"]["energy_wh"], offer["available"]["energy_wh"]) == ([1000, 500, 3000], [0, 0, 3000])

@@ -131,13 +131,13 @@ async def test_late_readings_settle_at_once_and_pay_provider_and_utility(seller:
     _, view = await told(seller)
     assert (view.status, view.detail_state, view.payment_status) == ("COMPLETE", "COMPLETED", "PAID")
     assert view.metered_wh == hours(800, 2000)
-    assert view.total_milli == 64
+    assert view.total_milli == 63_600
     assert (await seller.of_wire(order.wire_order_id))["state"] == "COMPLETED"
     balance = await seller.asked("GET", "/api/providers/home-7/balance")
-    assert balance["items"] == [{"currency": "USD", "balance_milli": 58}]
+    assert balance["items"] == [{"currency": "USD", "balance_milli": 58_000}]
     async with seller.node.database.unit_of_work() as uow:
-        assert await transfers.balance(uow, "utility", "USD") == 6
-        assert await transfers.balance(uow, "receivable:bap.example", "USD") == -64
+        assert await transfers.balance(uow, "utility", "USD") == 5_600
+        assert await transfers.balance(uow, "receivable:bap.example", "USD") == -63_600
 
 
 async def test_a_short_meter_is_shared_by_all_orders_on_it(seller: Seller) -> None:
@@ -201,7 +201,7 @@ async def test_two_replicas_settle_every_order_once_and_the_books_balance(databa
         assert [item["settlement"]["delivered"]["energy_wh"] for item in items] == [[900]] * 10
         proof = await seller.asked("GET", "/api/ledger/proof")
         assert proof["balanced"]
-        assert proof["moved_milli"] == {"USD": 200}
+        assert proof["moved_milli"] == {"USD": 198_000}
 
 
 async def test_tracking_shows_what_was_read_so_far(seller: Seller) -> None:

@@ -95,7 +95,7 @@ async def test_select_is_quoted_and_nothing_is_held(seller: Seller) -> None:
     order = wanted()
     letter = await seller.select(order)
     view = wire.quote_from_wire(letter["message"], order, seller.clock.now())
-    assert view.quote.total_milli == 68
+    assert view.quote.total_milli == 68_000
     assert view.contracted_wh == hours(1000, 2000)
     assert "id" not in letter["message"]["order"]
     assert await taken(seller) == ([0, 0, 0], [0, 0, 0])
@@ -228,7 +228,7 @@ async def test_update_changes_the_contract_within_free_energy(seller: Seller) ->
     assert refusal(await seller.about("update", order, hours(1001, 0)))[0] == "40002"
     view = wire.order_from_wire((await seller.about("update", order, hours(1000, 0)))["message"])
     assert view.contracted_wh == hours(1000, 0)
-    assert view.total_milli == 22
+    assert view.total_milli == 22_000
     assert await taken(seller) == ([0, 0, 0], [1000, 0, 0])
 
 
@@ -258,10 +258,10 @@ async def test_cancel_frees_the_energy_and_books_the_fee_once(seller: Seller) ->
         letter = await seller.about("cancel", order, "001", "too late")
         view = wire.order_from_wire(letter["message"])
         assert (view.status, view.cancelled_by) == ("CANCELLED", "CONSUMER")
-        assert view.fee_milli == view.total_milli == 16
+        assert view.fee_milli == view.total_milli == 15_500
     assert await taken(seller) == ([0, 0, 0], [0, 0, 0])
     balance = await seller.asked("GET", "/api/providers/home-7/balance")
-    assert balance["items"] == [{"currency": "USD", "balance_milli": 16}]
+    assert balance["items"] == [{"currency": "USD", "balance_milli": 15_500}]
     assert (await seller.asked("GET", "/api/ledger/proof"))["balanced"]
 
 

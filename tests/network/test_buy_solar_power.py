@@ -96,9 +96,9 @@ async def test_a_consumer_buys_solar_power_from_search_to_settlement(street: Str
     order = await network.buyer.order(street.anna, found, offer, energy(1000, 2000), wait_s=WAIT_S)
     assert order["state"] == "QUOTED"
     assert [(line["kind"], line["amount_milli"]) for line in order["quote"]["lines"]] == [
-        ("ENERGY", 20),  # 1 kWh at 0.20
-        ("ENERGY", 42),  # 2 kWh at 0.21
-        ("WHEELING", 6),  # 3 kWh at 0.02
+        ("ENERGY", 20_000),  # 1 kWh at 0.20
+        ("ENERGY", 42_000),  # 2 kWh at 0.21
+        ("WHEELING", 6_000),  # 3 kWh at 0.02
     ]
     assert await every(network["bpp-solo"].operator, "/api/orders") == []
 
@@ -107,7 +107,7 @@ async def test_a_consumer_buys_solar_power_from_search_to_settlement(street: Str
     assert order["state"] == "INITIALISED"
     assert (await street.at_the_seller(order))["state"] == "INITIALISED"
     assert await street.shelf() == {"held": [1000, 2000, 0], "sold": [0, 0, 0]}
-    assert await street.wallet() == (1_000, 0)
+    assert await street.wallet() == (1_000_000, 0)
 
     # 4. confirm -> on_confirm. A contract: the energy is sold, the money reserved, under one id on both sides.
     order = await street.act(order, "confirm")
@@ -116,7 +116,7 @@ async def test_a_consumer_buys_solar_power_from_search_to_settlement(street: Str
     assert (theirs["state"], theirs["wire_order_id"]) == ("ACTIVE", order["wire_order_id"])
     assert theirs["contracted"] == order["contracted"]
     assert await street.shelf() == {"held": [0, 0, 0], "sold": [1000, 2000, 0]}
-    assert await street.wallet() == (932, 68)
+    assert await street.wallet() == (932_000, 68_000)
 
     # 5. status -> on_status. What is known already is not news.
     assert (await street.act(order, "status"))["state"] == "ACTIVE"
@@ -133,7 +133,7 @@ async def test_a_consumer_buys_solar_power_from_search_to_settlement(street: Str
     assert order["contracted"]["energy_wh"] == [1000, 1000]
     assert (await street.at_the_seller(order))["contracted"]["energy_wh"] == [1000, 1000]
     assert await street.shelf() == {"held": [0, 0, 0], "sold": [1000, 1000, 0]}
-    assert await street.wallet() == (955, 45)  # 0.20 + 0.21 + 2 x 0.02
+    assert await street.wallet() == (955_000, 45_000)  # 0.20 + 0.21 + 2 x 0.02
 
     # 8. support -> on_support. Whom to write to.
     order = await street.act(order, "support")
@@ -159,11 +159,11 @@ async def test_a_consumer_buys_solar_power_from_search_to_settlement(street: Str
     await network.until(is_completed)
     order = await network.buyer.get_order(order["order_id"])
     assert order["settlement"]["delivered"]["energy_wh"] == [1000, 400]
-    assert order["settlement"]["total_milli"] == 20 + 8 + 3  # 0.4 kWh at 0.21, 1.4 kWh at 0.02, each rounded once
-    assert (await street.at_the_seller(order))["settlement"]["total_milli"] == 31
-    assert await street.wallet() == (969, 0)
+    assert order["settlement"]["total_milli"] == 20_000 + 8_400 + 2_800  # 0.4 kWh at 0.21, 1.4 kWh at 0.02
+    assert (await street.at_the_seller(order))["settlement"]["total_milli"] == 31_200
+    assert await street.wallet() == (968_800, 0)
     earned = await network.seller("bpp-solo").balance("home-7")
-    assert [item["balance_milli"] for item in earned["items"]] == [28]
+    assert [item["balance_milli"] for item in earned["items"]] == [28_400]
 
     # 11. rating -> on_rating. It shows on the order, and on the provider in the next search.
     order = await street.act(order, "rating", {"category": "Provider", "value": "5"})
@@ -191,8 +191,8 @@ async def test_a_consumer_asks_why_one_may_cancel_and_cancels_for_one_of_the_rea
     assert order["state"] == theirs["state"] == "CANCELLED"
     assert (theirs["cancelled_by"], theirs["cancellation_reason_id"]) == ("CONSUMER", reason["id"])
     assert await street.shelf() == {"held": [0, 0, 0], "sold": [0, 0, 0]}
-    fee_milli = 16  # a quarter of 62 cents, rounded
-    assert await street.wallet() == (1_000 - fee_milli, 0)
+    fee_milli = 15_500  # a quarter of 62 cents
+    assert await street.wallet() == (1_000_000 - fee_milli, 0)
     earned = await network.seller("bpp-solo").balance("home-7")
     assert [item["balance_milli"] for item in earned["items"]] == [fee_milli]
     await network.check_books()
@@ -215,7 +215,7 @@ async def test_a_seller_that_cannot_deliver_all_says_so_and_the_buyer_pays_less(
         return bool(newest["contracted"]["energy_wh"] == [1000, 500])
 
     await street.network.until(is_told)
-    assert await street.wallet() == (1_000 - 34, 34)  # 0.20 + 0.105 + 0.03, each line rounded once
+    assert await street.wallet() == (966_500, 33_500)  # 0.20 + 0.105 + 0.03
 
 
 async def test_a_quote_that_nobody_confirms_runs_out_and_its_energy_is_free_again(street: Street) -> None:
@@ -225,7 +225,7 @@ async def test_a_quote_that_nobody_confirms_runs_out_and_its_energy_is_free_agai
     assert (await street.network.buyer.get_order(order["order_id"]))["state"] == "EXPIRED"
     assert (await street.at_the_seller(order))["state"] == "EXPIRED"
     assert await street.shelf() == {"held": [0, 0, 0], "sold": [0, 0, 0]}
-    assert await street.wallet() == (1_000, 0)
+    assert await street.wallet() == (1_000_000, 0)
 
 
 async def test_every_action_of_the_protocol_crosses_the_wire_and_is_worked_on(street: Street) -> None:

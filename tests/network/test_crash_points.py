@@ -25,7 +25,7 @@ from tests.support.trade_cases import an_offer
 #: Longer than a claim lasts, and shorter than a buyer's node waits before it asks what became of a confirm.
 LEASE_S = 20
 #: 1 kWh at 0.20, 2 kWh at 0.21 and 3 kWh wheeling at 0.02.
-TOTAL_MILLI = 68
+TOTAL_MILLI = 68_000
 
 
 async def ready(url: str) -> None:
@@ -96,7 +96,7 @@ async def test_a_confirm_survives_a_node_that_is_killed(
         offer = await network["bpp-solo"].operator.get("/api/offers/offer-1")
         assert (offer["sold"]["energy_wh"], offer["held"]["energy_wh"]) == ([1000, 2000, 0], [0, 0, 0])
         account = await network.buyer.account(order["account_id"])
-        assert (account["balance_milli"], account["reserved_milli"]) == (1_000 - TOTAL_MILLI, TOTAL_MILLI)
+        assert (account["balance_milli"], account["reserved_milli"]) == (1_000_000 - TOTAL_MILLI, TOTAL_MILLI)
         for member, letter in ((network["bpp-solo"], "confirm"), (network.bap, "on_confirm")):
             assert await member.rows("SELECT state FROM inbox WHERE action = $1", letter) == [("DONE",)]
         assert await network.bap.rows("SELECT 1 FROM outbox WHERE action = 'status'") == []

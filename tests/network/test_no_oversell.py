@@ -51,5 +51,5 @@ async def test_fifty_buyers_for_ten_kwh_buy_exactly_ten_kwh(network: Network) ->
     async def reserved(account_id: str) -> int:
         return int((await network.buyer.account(account_id))["reserved_milli"])
 
-    assert sum(await asyncio.gather(*map(reserved, accounts))) == 10 * 22  # who got nothing pays nothing
+    assert sum(await asyncio.gather(*map(reserved, accounts))) == 10 * 22_000  # who got nothing pays nothing
     await network.check_books()

@@ -260,7 +260,7 @@ async def contract_with(network: Network, seller: StrangeSeller, account_id: str
     (offer,) = [offer for offer in found["offers"] if offer["seller_id"] == seller.who.subscriber_id]
     assert (offer["has_series"], offer["source"], offer["available"]["energy_wh"]) == (False, "SOLAR", [6000])
     order = await network.buyer.order(account_id, found, offer, 2000, wait_s=5)
-    assert (order["state"], order["quote"]["total_milli"]) == ("QUOTED", 1500)
+    assert (order["state"], order["quote"]["total_milli"]) == ("QUOTED", 1_500_000)
     order = await network.buyer.act(order["order_id"], "init", wait_s=5)
     order = await network.buyer.act(order["order_id"], "confirm", wait_s=5)
     assert (order["state"], order["wire_order_id"]) == ("ACTIVE", seller.order_id)
@@ -289,8 +289,8 @@ async def test_a_stranger_sells_one_quantity_and_is_paid_for_what_its_meter_says
 
         await network.until(is_completed)
         settled = await network.buyer.get_order(order["order_id"])
-        assert settled["settlement"]["total_milli"] == 1125
-        assert (await network.buyer.account(anna))["balance_milli"] == 100_000 - 1125
+        assert settled["settlement"]["total_milli"] == 1_125_000
+        assert (await network.buyer.account(anna))["balance_milli"] == 100_000_000 - 1_125_000
         await network.check_books()
 
 
@@ -308,4 +308,4 @@ async def test_a_stranger_that_sends_no_readings_is_not_paid_and_the_app_is_told
         dispute = await network.until(is_disputed)
         assert "readings" in dispute["sentence"]
         account = await network.buyer.account(anna)
-        assert (account["balance_milli"], account["reserved_milli"]) == (100_000 - 1500, 1500)
+        assert (account["balance_milli"], account["reserved_milli"]) == (100_000_000 - 1_500_000, 1_500_000)

@@ -109,7 +109,7 @@ async def check_money(network: Network, *, deposited_minor: int) -> int:
     assert all(balance == 0 for account, balance in balances.items() if account.startswith("escrow:")), balances
     owed = sum(balance for account, balance in balances.items() if account.startswith("payable:"))
     wallets = sum(balance for account, balance in balances.items() if account.startswith("wallet:"))
-    assert owed + wallets == deposited_minor == -balances["external"]
+    assert owed + wallets == deposited_minor * 1000 == -balances["external"]
     earned = 0
     for seller in network.sellers:
         for entry in proofs[seller.id]["accounts"]:
