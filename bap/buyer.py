@@ -9,15 +9,14 @@ settlement is paid only when it equals the buyer's own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from energy_catalog.offers import OfferView
-from trade import ledger, pricing
+from trade import ledger, pricing, settlement
 from trade.ledger import Transfer
-from trade.money import Series, amount_from_milli
+from trade.money import Series
 from trade.order import (
     Customer,
     Order,
@@ -27,7 +26,7 @@ from trade.order import (
     advance,
     can_advance,
 )
-from trade.quote import Quote, QuoteLine
+from trade.policy import PLAIN, Policy
 
 #: States in which a contract exists or may exist at the seller: money is reserved, letters about it make sense.
 CONTRACTED = frozenset(
@@ -73,16 +72,21 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a consumer wants of one offer: a series, or so many Wh in all, wherever the offer has them first."""
+    """What a consumer wants of one offer: a series, or so many Wh in all, wherever the offer has them first.
+
+    `policy` is the offer's, as this node knows it; `meter_id` the meter of the account, empty when it has none.
+    """
 
     account_id: str
     customer: Customer
     currency: str
     series: Series | None = None
     energy_wh: int | None = None
+    policy: Policy = PLAIN
+    meter_id: str = ""
 
 
-def _stepped(order: Order, *transfers: Transfer, **told: Any) -> Step:
+def stepped(order: Order, *transfers: Transfer, **told: Any) -> Step:
     """A step whose event is named after the state it led to."""
     return Step(order, transfers, ((f"order.{order.state.lower()}", told),))
 
@@ -117,6 +121,7 @@ def choose(
     Raises Unfit when the offer cannot give what is wished, NotNow when the session has an order that is no draft.
     """
     contracted_wh = _wished(offer, wish)
+    _check_meters(offer, wish)
     order = Order(
         order_id=order_id,
         side=Side.BUYER,
@@ -138,6 +143,8 @@ def choose(
         fulfillment_type=offer.fulfillment_type,
         wheeling_micro_per_kwh=offer.wheeling_micro_per_kwh,
         customer=wish.customer,
+        policy=wish.policy,
+        buyer_meter_id=wish.meter_id,
     )
     if draft is not None:
         if draft.state not in _DRAFTS:
@@ -148,7 +155,7 @@ def choose(
             )
         state = advance(draft, OrderEvent.SELECT_SENT, now=now).state
         order = replace(order, order_id=draft.order_id, created_at=draft.created_at, state=state)
-    return _stepped(_asking(order, message_id, now, wait), message_id=message_id)
+    return stepped(_asking(order, message_id, now, wait), message_id=message_id)
 
 
 def _wished(offer: OfferView, wish: Wish) -> Series:
@@ -177,6 +184,18 @@ def _wished(offer: OfferView, wish: Wish) -> Series:
     return asked
 
 
+def _check_meters(offer: OfferView, wish: Wish) -> None:
+    """Refuse an order of an account without a meter where both meters count, and one of a meter with itself."""
+    if wish.policy.is_two_sided and not wish.meter_id:
+        raise Unfit(
+            f"The offer is settled by {wish.policy.id}, which counts the buyer's meter, too; give the account its meter"
+            " (PUT /api/accounts/{account_id}/meter) and order again.",
+            field="account_id",
+        )
+    if wish.meter_id and wish.meter_id == offer.provider.meter_id:
+        raise Unfit("The offer is of the account's own meter; a contract needs two meters.", field="offer_id")
+
+
 def _check_within(available_wh: Series, asked: Series) -> None:
     offset, rest = divmod(int((asked.start - available_wh.start).total_seconds()), available_wh.slot_s)
     end = offset + len(asked.values)
@@ -198,115 +217,23 @@ def _prices_over(offer: OfferView, energy_wh: Series) -> Series:
     return energy_wh.with_values(prices.values[offset : offset + len(energy_wh.values)])
 
 
-# --- Quotes -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Quoted:
-    """What a seller's on_select or on_init says; what it leaves out stays as it was."""
-
-    quote: Quote
-    contracted_wh: Series | None = None
-    price_micro_per_kwh: Series | None = None
-    details: Mapping[str, Any] = field(default_factory=dict)  # fields of Order to take over
-
-
-def record_quote(order: Order, quoted: Quoted, *, now: datetime) -> Step | None:
-    """on_select: the order with its quote; None when the order has gone on and the quote comes too late."""
-    if not can_advance(order, OrderEvent.QUOTE_RECEIVED):
-        return None
-    return _record_offer(order, quoted, OrderEvent.QUOTE_RECEIVED, now)
-
-
-def record_hold(order: Order, quoted: Quoted, *, now: datetime) -> Step | None:
-    """on_init: the seller holds the energy until the quote expires; None when the order has gone on."""
-    if not can_advance(order, OrderEvent.HELD):
-        return None
-    return _record_offer(order, quoted, OrderEvent.HELD, now)
-
-
-def _record_offer(order: Order, quoted: Quoted, event: OrderEvent, now: datetime) -> Step | None:
-    """The order with its quote. A quote that cannot be taken refuses the order, or is passed over if one stands."""
-    fault = _fault_of(order, quoted)
-    if not fault:
-        energy_wh = quoted.contracted_wh or order.contracted_wh
-        prices = quoted.price_micro_per_kwh or order.price_micro_per_kwh
-        if not prices.is_aligned(energy_wh):
-            prices = Series.flat(energy_wh, prices.values[0])
-        updated = replace(
-            advance(order, event, now=now),
-            quote=quoted.quote,
-            contracted_wh=energy_wh,
-            price_micro_per_kwh=prices,
-            awaiting_until=None,
-            refusal_code="",
-            refusal="",
-            **quoted.details,
-        )
-        lines = pricing.order_lines(updated, energy_wh=updated.contracted_wh)
-        fault = _miscounted(quoted.quote, lines)
-        if not fault:
-            return _quoted_at(updated, quoted.quote, lines)
-    if not can_refuse(order):
-        return None
-    return refuse(order, code="QUOTE_UNFIT", sentence=fault, reserved_milli=0, now=now)
-
-
-def _quoted_at(order: Order, quote: Quote, lines: tuple[QuoteLine, ...]) -> Step:
-    """The order at its quote. A seller that rounds to minor units is taken at the exact figure, and that is told."""
-    exact = replace(quote, lines=lines)
-    if quote.total_milli == exact.total_milli:
-        return _stepped(order, total_milli=quote.total_milli)
-    told = {"total_milli": exact.total_milli, "seller_total_milli": quote.total_milli}
-    return _stepped(replace(order, quote=exact), **told)
-
-
-def _miscounted(quote: Quote, lines: tuple[QuoteLine, ...]) -> str:
-    """Why the quote's total is not what its own energy, prices and wheeling come to; empty when it is.
-
-    What is settled later is computed from these, so a total that differs would be a dispute waiting to happen.
-    """
-    if pricing.is_total_of(quote.total_milli, lines):
-        return ""
-    expected_milli = sum(line.amount_milli for line in lines)
-    said, expected = (amount_from_milli(milli, quote.currency) for milli in (quote.total_milli, expected_milli))
-    return (
-        f"The seller's quote comes to {said} {quote.currency}, but its own energy, prices and wheeling come to"
-        f" {expected}."
-    )
-
-
-def _fault_of(order: Order, quoted: Quoted) -> str:
-    """Why this quote is not one for what was asked; empty when it is."""
-    if quoted.quote.currency != order.currency:
-        return f"The seller quoted in {quoted.quote.currency} what it offered in {order.currency}."
-    if quoted.quote.total_milli < 0:
-        return "The seller's quote is negative."
-    energy_wh = quoted.contracted_wh
-    if energy_wh is None:
-        return ""
-    if energy_wh.total > order.contracted_wh.total:
-        return f"The seller quoted {energy_wh.total} Wh where {order.contracted_wh.total} Wh were asked for."
-    if energy_wh.is_aligned(order.contracted_wh) and any(
-        got > asked for got, asked in zip(energy_wh.values, order.contracted_wh.values, strict=True)
-    ):
-        return "The seller quoted more in some slot than was asked for."
-    return ""
+# --- Committing --------------------------------------------------------------------------------------------------
 
 
 def start_init(order: Order, *, message_id: str, now: datetime, wait: timedelta) -> Step:
     """Ask the seller to hold the energy; raises NotNow without a quote that still stands."""
     updated = _advanced(order, OrderEvent.INIT_SENT, now)
     _check_quote_stands(order, now)
-    return _stepped(_asking(updated, message_id, now, wait), message_id=message_id)
+    return stepped(_asking(updated, message_id, now, wait), message_id=message_id)
 
 
 def start_confirm(order: Order, *, message_id: str, now: datetime, wait: timedelta) -> Step:
-    """Reserve the quote's total and propose our own id for the contract; raises NotNow without a standing hold."""
+    """Reserve the most the contract can cost and propose our own id for it; raises NotNow without a standing hold."""
     updated = _advanced(order, OrderEvent.CONFIRM_SENT, now)
     _check_quote_stands(order, now)
     updated = replace(_asking(updated, message_id, now, wait), wire_order_id=order.order_id)
-    return _stepped(updated, *ledger.reserve(updated, at=now), message_id=message_id)
+    needed_milli = settlement.exposure_milli(updated)
+    return stepped(updated, *ledger.reserve(updated, at=now, needed_milli=needed_milli), message_id=message_id)
 
 
 def _check_quote_stands(order: Order, now: datetime) -> None:
@@ -328,7 +255,7 @@ def record_confirmation(order: Order, *, wire_order_id: str, now: datetime) -> S
         refusal_code="",
         refusal="",
     )
-    return _stepped(updated)
+    return stepped(updated)
 
 
 def refuse(order: Order, *, code: str, sentence: str, reserved_milli: int, now: datetime) -> Step:
@@ -337,7 +264,7 @@ def refuse(order: Order, *, code: str, sentence: str, reserved_milli: int, now: 
         advance(order, OrderEvent.SELLER_REFUSED, now=now), refusal_code=code, refusal=sentence, awaiting_until=None
     )
     released = ledger.release(updated, at=now, reserved_milli=reserved_milli) if reserved_milli else []
-    return _stepped(updated, *released, code=code, sentence=sentence)
+    return stepped(updated, *released, code=code, sentence=sentence)
 
 
 def can_refuse(order: Order) -> bool:
@@ -355,11 +282,11 @@ def note_silence(order: Order, *, message_id: str, now: datetime, wait: timedelt
     updated = advance(order, OrderEvent.NO_ANSWER, now=now)
     if updated.state is OrderState.EXPIRED:
         sentence = "The seller did not answer in time."
-        return _stepped(
+        return stepped(
             replace(updated, awaiting_until=None, refusal_code="NO_ANSWER", refusal=sentence), sentence=sentence
         )
     chasing = _asking(updated, message_id, now, _longer_pause(order, wait))
-    return _stepped(chasing, message_id=message_id) if updated.state is not order.state else Step(chasing)
+    return stepped(chasing, message_id=message_id) if updated.state is not order.state else Step(chasing)
 
 
 def _longer_pause(order: Order, wait: timedelta) -> timedelta:
@@ -369,11 +296,11 @@ def _longer_pause(order: Order, wait: timedelta) -> timedelta:
 
 def expire(order: Order, *, now: datetime) -> Step:
     """The quote ran out before it was confirmed."""
-    return _stepped(replace(advance(order, OrderEvent.QUOTE_EXPIRED, now=now), awaiting_until=None))
+    return stepped(replace(advance(order, OrderEvent.QUOTE_EXPIRED, now=now), awaiting_until=None))
 
 
 def start_delivery(order: Order, *, now: datetime) -> Step | None:
     """The first contracted slot has begun; None when the order is past that."""
     if not can_advance(order, OrderEvent.DELIVERY_STARTED) or order.state is OrderState.CANCELLING:
         return None
-    return _stepped(advance(order, OrderEvent.DELIVERY_STARTED, now=now))
+    return stepped(advance(order, OrderEvent.DELIVERY_STARTED, now=now))

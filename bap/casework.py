@@ -9,7 +9,8 @@ from typing import Any
 import structlog
 
 from bap import buyer, contracts, letters, translate
-from bap.buyer import Quoted, Step
+from bap.buyer import Step
+from bap.quotes import Quoted
 from bap.translate import OrderView, QuoteView, WireRefusal
 from beckn.envelope import Letter
 from beckn.node import Node
@@ -17,6 +18,7 @@ from store import audit, buyer_orders, events, orders
 from store.db import UnitOfWork
 from trade.money import Series
 from trade.order import Order, OrderState, Side
+from trade.policy import PLAIN
 
 log = structlog.get_logger("bap.handlers")
 
@@ -91,13 +93,15 @@ class Case:
         view: QuoteView = translate.quote_from_wire(self.letter.message, order, self.letter.context.timestamp)
         details = {
             "wheeling_micro_per_kwh": view.wheeling_micro_per_kwh,
+            "wheeling_seller_micro_per_kwh": view.wheeling_seller_micro_per_kwh,
             "provider_name": view.provider_name,
             "cancellation_terms": view.cancellation_terms,
             "payment_id": view.payment_id,
             "fulfillment_id": view.fulfillment_id,
             "fulfillment_type": view.fulfillment_type,
         }
-        return Quoted(view.quote, view.contracted_wh, view.price_micro_per_kwh, details)
+        policy_id = view.policy or PLAIN.id
+        return Quoted(view.quote, view.contracted_wh, view.price_micro_per_kwh, details, policy_id, view.policy_digest)
 
     async def confirm(self, order: Order, view: OrderView) -> Order:
         """Take any sign of the contract as its confirmation, under the id the seller gives it."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from bap import buyer, contracts, letters, translate
+from bap import buyer, contracts, letters, quotes, translate
 from bap.api_models import OfferOut
 from bap.buyer import Step
 from bap.casework import Case
@@ -61,12 +61,12 @@ async def on_search(case: Case) -> None:
 
 async def on_select(case: Case) -> None:
     """A quote for a selection, or a refusal of it."""
-    await _take_quote(case, buyer.record_quote)
+    await _take_quote(case, quotes.record_quote)
 
 
 async def on_init(case: Case) -> None:
     """The seller holds the energy, or refuses to."""
-    await _take_quote(case, buyer.record_hold)
+    await _take_quote(case, quotes.record_hold)
 
 
 async def _take_quote(case: Case, record: Callable[..., Step | None]) -> None:

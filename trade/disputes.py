@@ -12,10 +12,7 @@ from datetime import datetime
 
 from trade.money import Series
 from trade.order import Dispute
-from trade.quote import Flow, LineKind, Party, QuoteLine, SettlementResult
-
-#: What a RESOLUTION line is called in a quote: the network's Layer 2 has a word for what is added or taken off.
-TITLE = "ADD_ON"
+from trade.quote import TITLES, Flow, LineKind, Party, QuoteLine, SettlementResult
 
 
 def due_milli(result: SettlementResult) -> int:
@@ -45,7 +42,7 @@ def at_due(
     more = wanted_milli - due_milli(base)
     if not more:
         return replace(base, settled_at=now, version=version)
-    line = QuoteLine(LineKind.RESOLUTION, TITLE, more)
+    line = QuoteLine(LineKind.RESOLUTION, TITLES[LineKind.RESOLUTION], more)
     payer, payee = (Party.BUYER, Party.SELLER) if more > 0 else (Party.SELLER, Party.BUYER)
     flows = base.flows or tuple(
         Flow(entry.kind, Party.BUYER, _payee(entry.kind), entry.amount_milli)

@@ -14,6 +14,7 @@ from bap.translate.answers import (
 )
 from bap.translate.catalog import catalog_from_wire, offers_from_wire
 from bap.translate.orders import order_from_wire, quote_from_wire
+from bap.translate.outcomes import allocation_to_wire, dispute_to_wire, resolution_to_wire
 from bap.translate.requests import (
     cancel_to_wire,
     confirm_to_wire,
@@ -28,11 +29,15 @@ from bap.translate.requests import (
     wire_id,
 )
 from bap.translate.views import (
+    AllocationView,
     CatalogView,
+    DisputeView,
     FormView,
     OrderView,
+    OutcomeView,
     QuoteView,
     ReasonView,
+    ResolutionView,
     SettlementView,
     SupportView,
     TrackingView,
@@ -40,19 +45,25 @@ from bap.translate.views import (
 from schemas.values import WireRefusal
 
 __all__ = [
+    "AllocationView",
     "CatalogView",
+    "DisputeView",
     "FormView",
     "OrderView",
+    "OutcomeView",
     "QuoteView",
     "ReasonView",
+    "ResolutionView",
     "SettlementView",
     "SupportView",
     "TrackingView",
     "WireRefusal",
+    "allocation_to_wire",
     "cancel_to_wire",
     "catalog_from_wire",
     "categories_from_wire",
     "confirm_to_wire",
+    "dispute_to_wire",
     "error_from_wire",
     "init_to_wire",
     "offers_from_wire",
@@ -61,6 +72,7 @@ __all__ = [
     "rating_form_from_wire",
     "rating_to_wire",
     "reasons_from_wire",
+    "resolution_to_wire",
     "search_to_wire",
     "select_to_wire",
     "status_to_wire",

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bap.translate.catalog import price_series_from_wire
+from bap.translate.outcomes import outcome_from_wire
 from bap.translate.views import OrderView, QuoteView, SettlementView
 from schemas import tags, values
 from trade.money import (
@@ -33,7 +34,7 @@ QUOTE_UNAVAILABLE = "40003"
 QUOTE_TTL_S = 300
 
 #: A line's kind by its title, for sellers that do not name the kind in the line's item.
-_KINDS = {"ENERGY": LineKind.ENERGY, "DISCOM_FEES": LineKind.WHEELING}
+_KINDS = {"ENERGY": LineKind.ENERGY, "DISCOM_FEES": LineKind.WHEELING, "TAX": LineKind.TAX}
 
 #: order.status as core spells it, by what peers write, and by the fulfillment's state when they write none.
 _STATUSES = {
@@ -62,6 +63,7 @@ def quote_from_wire(message: dict[str, Any], order: Order, now: datetime) -> Quo
     ttl = wire["quote"].get("ttl")
     ttl_s = QUOTE_TTL_S if ttl is None else values.duration_from_wire(ttl, path=f"{path}.quote.ttl")
     fulfillment = (wire.get("fulfillments") or [{}])[0]
+    terms = tags.offer_terms_from_wire(item.get("tags"), path=f"{path}.items[0].tags")
     return QuoteView(
         quote=Quote(
             quote_id=wire["quote"].get("id", ""),
@@ -78,6 +80,9 @@ def quote_from_wire(message: dict[str, Any], order: Order, now: datetime) -> Quo
         payment_id=(wire.get("payments") or [{}])[0].get("id", ""),
         fulfillment_id=fulfillment.get("id", "") or order.fulfillment_id,
         fulfillment_type=fulfillment.get("type", "") or order.fulfillment_type,
+        policy=terms.policy,
+        policy_digest=terms.policy_digest,
+        wheeling_seller_micro_per_kwh=terms.wheeling_seller_micro_per_kwh or 0,
     )
 
 
@@ -159,7 +164,8 @@ def _line(line: dict[str, Any], *, currency: str, exponent: int, path: str) -> Q
     named = (item.get("descriptor") or {}).get("code", "")
     kind = LineKind[named] if named in LineKind.__members__ else _KINDS.get(title)
     if kind is None:
-        sentence = f'is "{title}"; this node can settle only energy, wheeling and cancellation fees.'
+        known = ", ".join(kind.value for kind in LineKind)
+        sentence = f'is "{title}"; this node can settle only lines of the kinds {known}.'
         raise values.refuse(f"{path}.title", sentence, code=QUOTE_UNAVAILABLE)
     if values.currency_from_wire(line["price"].get("currency"), path=f"{path}.price.currency") != currency:
         raise values.refuse(f"{path}.price.currency", f"differs from the quote's {currency}.", code=QUOTE_UNAVAILABLE)
@@ -230,6 +236,7 @@ def order_from_wire(message: dict[str, Any]) -> OrderView:
         cancellation_note=(reason.get("descriptor") or {}).get("short_desc", ""),
         payment_status=(wire.get("payments") or [{}])[0].get("status", "").replace("_", "-"),
         has_tracking=bool(fulfillment.get("tracking")),
+        outcome=outcome_from_wire(wire, currency),
     )
 
 

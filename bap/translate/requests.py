@@ -9,6 +9,7 @@ from energy_catalog.offers import Intent, Source
 from schemas import tags, values
 from trade.money import Series, currency_exponent
 from trade.order import Order
+from trade.policy import PLAIN, digest
 
 _CATEGORY_CODES = {Source.SOLAR: "SOLAR_ENERGY", Source.WIND: "WIND_ENERGY"}
 
@@ -73,8 +74,11 @@ def select_to_wire(order: Order) -> dict[str, Any]:
 
 
 def init_to_wire(order: Order) -> dict[str, Any]:
-    """The message of an init: the selection and who is billed. Raises ValueError without a customer."""
-    return {"order": {**_order(order), "billing": _billing(order)}}
+    """The message of an init: the selection, who is billed, and whose meter counts.
+
+    Raises ValueError without a customer.
+    """
+    return {"order": {**_order(order), "billing": _billing(order), **_meter(order)}}
 
 
 def confirm_to_wire(order: Order) -> dict[str, Any]:
@@ -95,7 +99,8 @@ def confirm_to_wire(order: Order) -> dict[str, Any]:
             "currency": order.quote.currency,
         },
     }
-    return {"order": {"id": wire_id(order), **_order(order), "billing": _billing(order), "payments": [payment]}}
+    agreed = {"billing": _billing(order), "payments": [payment], **_meter(order)}
+    return {"order": {"id": wire_id(order), **_order(order), **agreed}}
 
 
 def wire_id(order: Order) -> str:
@@ -105,16 +110,26 @@ def wire_id(order: Order) -> str:
 
 def _order(order: Order, energy_wh: Series | None = None) -> dict[str, Any]:
     energy = energy_wh or order.contracted_wh
-    item = {
+    item: dict[str, Any] = {
         "id": order.offer_id,
         "quantity": {"selected": values.energy_to_wire(energy.total)},
         "tags": [tags.series_to_wire(tags.ENERGY_SERIES, energy.start, energy.slot_s, energy.values)],
     }
+    if order.policy != PLAIN:
+        terms = tags.OfferTermsTag(policy=order.policy.id, policy_digest=digest(order.policy))
+        item["tags"].append(tags.offer_terms_to_wire(terms))
     fulfillment: dict[str, Any] = {
         "id": order.fulfillment_id or "1",
         "stops": values.window_to_stops(energy.start, energy.end),
     }
     return {"provider": {"id": order.provider_id}, "items": [item], "fulfillments": [fulfillment]}
+
+
+def _meter(order: Order) -> dict[str, Any]:
+    """The meter whose import counts, under policies in which it does."""
+    if not order.buyer_meter_id or not order.policy.is_two_sided:
+        return {}
+    return {"tags": [tags.buyer_meter_to_wire(order.buyer_meter_id)]}
 
 
 def _billing(order: Order) -> dict[str, str]:

@@ -40,6 +40,51 @@ class QuoteView:
     payment_id: str
     fulfillment_id: str
     fulfillment_type: str
+    #: The policy it would be settled by, as the seller names it; empty where it names none.
+    policy: str = ""
+    policy_digest: str = ""
+    wheeling_seller_micro_per_kwh: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AllocationView:
+    """A side's allocation of an order, or what the seller makes of both, after a round; Wh injected."""
+
+    energy_wh: Series
+    round_: int
+
+
+@dataclass(frozen=True, slots=True)
+class DisputeView:
+    """An objection as the seller tells it; `total_milli` is what it holds due, None where it does not say."""
+
+    dispute_id: str
+    is_open: bool
+    reason: str
+    total_milli: int | None
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResolutionView:
+    """How an objection ended, who decided (BUYER or SELLER), and what is due by the seller's books."""
+
+    dispute_id: str
+    outcome: str
+    by: str
+    total_milli: int | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeView:
+    """What a seller's letter says of how an order went; None where it says nothing."""
+
+    buyer_alloc: AllocationView | None = None
+    seller_alloc: AllocationView | None = None
+    final: AllocationView | None = None
+    dispute: DisputeView | None = None
+    resolution: ResolutionView | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +122,7 @@ class OrderView:
     cancellation_note: str
     payment_status: str
     has_tracking: bool
+    outcome: OutcomeView = OutcomeView()
 
     @property
     def total_milli(self) -> int | None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from bap import buyer
+from bap import buyer, quotes
 from energy_catalog.offers import OfferView, Provider, Source
 from tests.support.trade_cases import DOLLAR, EVENING_BEFORE, an_order, hours, requote
-from trade import pricing
+from trade import settlement
 from trade.money import Series
 from trade.order import Customer, OrderState
 
@@ -118,33 +118,33 @@ def test_confirm_reserves_the_quotes_total_and_proposes_our_id() -> None:
     assert legs == {"wallet:anna": -69_000, "escrow:order-1": 69_000}
 
 
-def quoted(**changes: Any) -> buyer.Quoted:
+def quoted(**changes: Any) -> quotes.Quoted:
     order = an_order()
     assert order.quote is not None
     energy_wh = changes.get("contracted_wh", order.contracted_wh)
     prices = Series.flat(energy_wh, order.price_micro_per_kwh.values[0])
-    lines = pricing.order_lines(replace(order, price_micro_per_kwh=prices), energy_wh=energy_wh)
+    lines = settlement.quote_lines(replace(order, price_micro_per_kwh=prices), energy_wh)
     counted = replace(order.quote, lines=lines)
-    return buyer.Quoted(**{"quote": counted, "contracted_wh": energy_wh, **changes})
+    return quotes.Quoted(**{"quote": counted, "contracted_wh": energy_wh, **changes})
 
 
 def test_a_quote_in_another_currency_refuses_the_order() -> None:
     draft = an_order(state=OrderState.SELECTING)
     assert draft.quote is not None
-    step = buyer.record_quote(draft, quoted(quote=replace(draft.quote, currency="INR")), now=EVENING_BEFORE)
+    step = quotes.record_quote(draft, quoted(quote=replace(draft.quote, currency="INR")), now=EVENING_BEFORE)
     assert step is not None
     assert (step.order.state, step.order.refusal_code) == (OrderState.REFUSED, "QUOTE_UNFIT")
 
 
 @pytest.mark.parametrize("energy_wh", [hours(1000, 2001), hours(1001, 1999), hours(3001)])
 def test_a_quote_for_more_than_was_asked_refuses_the_order(energy_wh: Series) -> None:
-    step = buyer.record_quote(an_order(state=OrderState.SELECTING), quoted(contracted_wh=energy_wh), now=EVENING_BEFORE)
+    step = quotes.record_quote(an_order(state=OrderState.SELECTING), quoted(contracted_wh=energy_wh), now=EVENING_BEFORE)
     assert step is not None and step.order.state is OrderState.REFUSED
 
 
 def test_a_quote_for_less_is_taken_with_its_series() -> None:
     less = hours(1000, 500)
-    step = buyer.record_quote(an_order(state=OrderState.SELECTING), quoted(contracted_wh=less), now=EVENING_BEFORE)
+    step = quotes.record_quote(an_order(state=OrderState.SELECTING), quoted(contracted_wh=less), now=EVENING_BEFORE)
     assert step is not None
     assert (step.order.state, step.order.contracted_wh) == (OrderState.QUOTED, less)
 
@@ -154,12 +154,12 @@ def test_a_quote_that_its_own_prices_do_not_come_to_refuses_the_order(too_much_m
     right = quoted().quote
     first, *others = right.lines
     wrong = replace(right, lines=(replace(first, amount_milli=first.amount_milli + too_much_milli), *others))
-    step = buyer.record_quote(an_order(state=OrderState.SELECTING), quoted(quote=wrong), now=EVENING_BEFORE)
+    step = quotes.record_quote(an_order(state=OrderState.SELECTING), quoted(quote=wrong), now=EVENING_BEFORE)
     assert step is not None
     assert (step.order.state, step.order.refusal_code) == (OrderState.REFUSED, "QUOTE_UNFIT")
     said = "0.69001" if too_much_milli > 0 else "0.68999"
     assert step.order.refusal.startswith(f"The seller's quote comes to {said} USD")
-    assert step.order.refusal.endswith("wheeling come to 0.69.")
+    assert step.order.refusal.endswith("charges come to 0.69.")
 
 
 def test_a_quote_in_whole_cents_is_taken_at_the_exact_figure_and_that_is_told() -> None:
@@ -169,15 +169,15 @@ def test_a_quote_in_whole_cents_is_taken_at_the_exact_figure_and_that_is_told() 
     energy, wheeling = exact.lines
     rounded = replace(exact, lines=(replace(energy, amount_milli=64_000), replace(wheeling, amount_milli=6_000)))
     draft = an_order(state=OrderState.SELECTING, energy_wh=asked)
-    step = buyer.record_quote(draft, quoted(quote=rounded, contracted_wh=asked), now=EVENING_BEFORE)
+    step = quotes.record_quote(draft, quoted(quote=rounded, contracted_wh=asked), now=EVENING_BEFORE)
     assert step is not None and step.order.quote is not None
     assert step.order.quote.lines == exact.lines
     assert step.events == (("order.quoted", {"total_milli": 69_759, "seller_total_milli": 70_000}),)
 
 
 def test_a_late_quote_changes_nothing() -> None:
-    assert buyer.record_quote(an_order(state=OrderState.CONFIRMING), quoted(), now=EVENING_BEFORE) is None
-    assert buyer.record_hold(an_order(state=OrderState.ACTIVE), quoted(), now=EVENING_BEFORE) is None
+    assert quotes.record_quote(an_order(state=OrderState.CONFIRMING), quoted(), now=EVENING_BEFORE) is None
+    assert quotes.record_hold(an_order(state=OrderState.ACTIVE), quoted(), now=EVENING_BEFORE) is None
 
 
 def test_an_unanswered_draft_ends_and_an_unanswered_confirm_is_chased_ever_more_slowly() -> None:
@@ -229,12 +229,12 @@ def test_delivery_does_not_start_while_a_cancel_is_under_way() -> None:
 def test_the_event_of_a_step_is_named_after_the_state() -> None:
     order = an_order(state=OrderState.SELECTING)
     quote = requote(order, order.contracted_wh, quote_id="q")
-    step = buyer.record_quote(order, quoted(quote=quote), now=EVENING_BEFORE)
+    step = quotes.record_quote(order, quoted(quote=quote), now=EVENING_BEFORE)
     assert step is not None and step.events == (("order.quoted", {"total_milli": quote.total_milli}),)
 
 
 def test_an_unfit_second_quote_leaves_the_first_standing() -> None:
     order = an_order(state=OrderState.QUOTED)
-    assert buyer.record_quote(order, quoted(contracted_wh=hours(9000, 9000)), now=EVENING_BEFORE) is None
+    assert quotes.record_quote(order, quoted(contracted_wh=hours(9000, 9000)), now=EVENING_BEFORE) is None
     held = an_order(state=OrderState.INITIALISED)
-    assert buyer.record_hold(held, quoted(contracted_wh=hours(9000, 9000)), now=EVENING_BEFORE) is None
+    assert quotes.record_hold(held, quoted(contracted_wh=hours(9000, 9000)), now=EVENING_BEFORE) is None

@@ -76,7 +76,7 @@ def changed_item(**changes: Any) -> dict[str, Any]:
             "message.order.items[0].quantity.selected.measure",
         ),
         (with_lines(("ENERGY", "0.63"), total="0.64"), "40003", "message.order.quote.price.value"),
-        (with_lines(("TAX", "0.63"), total="0.63"), "40003", "message.order.quote.breakup[0].title"),
+        (with_lines(("DISCOUNT", "0.63"), total="0.63"), "40003", "message.order.quote.breakup[0].title"),
         (with_lines(("ENERGY", "0.630001"), total="0.63"), "30000", "message.order.quote.breakup[0].price.value"),
         (
             with_lines(("ENERGY", "0.60"), ("DISCOM_FEES", "-0.05"), total="0.55"),
