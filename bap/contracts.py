@@ -1,6 +1,6 @@
-"""What a buyer decides about a contract it has: change it, cancel it, settle it, ask about it. Pure, like `buyer.py`.
+"""What a buyer decides about a contract it has: change it, cancel it, ask about it, rate it. Pure, like `buyer.py`.
 
-Escrow always covers the contract: more is reserved before a larger contract is asked for, less is given back only when
+How it ends in money is in `settling.py`. Escrow always covers the most the contract can cost: more is reserved before a larger contract is asked for, less is given back only when
 the seller has agreed. `reserved_milli` is what the order's escrow holds; the ledger knows it, not the order.
 """
 
@@ -63,11 +63,11 @@ def start_update(
             raise Unfit(f"Slot {index} has begun and stays at {old} Wh.", field=f"energy.energy_wh.{index}", limit=old)
     if contracted_wh.total == 0:
         raise Unfit("A contract over nothing is a cancellation; use cancel.", field="energy", limit=1)
-    total_milli = sum(line.amount_milli for line in pricing.order_lines(order, energy_wh=contracted_wh))
+    total_milli = sum(line.amount_milli for line in settlement.quote_lines(order, contracted_wh))
     reserve = ledger.adjust(
         order,
         reserved_milli=reserved_milli,
-        needed_milli=max(reserved_milli, total_milli),
+        needed_milli=max(reserved_milli, settlement.exposure_milli(replace(order, contracted_wh=contracted_wh))),
         step=f"update-{message_id}",
         at=now,
     )
@@ -103,15 +103,16 @@ def record_change(
         sentence = "The seller sent a contract that was not asked for; it was not accepted."
         return Step(order, (), (("order.change_ignored", {"sentence": sentence}),))
     answered = asked_wh is not None
-    lines = pricing.order_lines(order, energy_wh=contracted_wh)
+    lines = settlement.quote_lines(order, contracted_wh)
     quote = None if order.quote is None else replace(order.quote, lines=lines)
     updated = replace(
         advance(order, event, now=now),
         contracted_wh=contracted_wh,
         quote=quote,
+        curtailed_wh=order.curtailed_wh if answered else _curtailed(order, contracted_wh),
         awaiting_until=None if answered else order.awaiting_until,
     )
-    total_milli = needed_milli = sum(line.amount_milli for line in lines)
+    total_milli, needed_milli = sum(line.amount_milli for line in lines), settlement.exposure_milli(updated)
     if not answered and waits_for_change(order):
         needed_milli = max(needed_milli, reserved_milli)  # what our own change reserved is still needed
     moved = ledger.adjust(
@@ -123,11 +124,18 @@ def record_change(
     return Step(updated, tuple(moved), (("order.updated" if answered else "order.curtailed", told),))
 
 
+def _curtailed(order: Order, contracted_wh: Series) -> Series:
+    """What the seller has taken back of the contract so far, with what it takes back now."""
+    earlier = order.curtailed_wh or Series.flat(contracted_wh, 0)
+    taken = zip(earlier.values, order.contracted_wh.values, contracted_wh.values, strict=True)
+    return contracted_wh.with_values(tuple(before + old - new for before, old, new in taken))
+
+
 def refuse_update(
     order: Order, *, code: str, sentence: str, reserved_milli: int, message_id: str, now: datetime
 ) -> Step:
     """The seller keeps the contract as it was: what the change had reserved goes back."""
-    needed_milli = order.quote.total_milli if order.quote else reserved_milli
+    needed_milli = settlement.exposure_milli(order)
     given_back = ledger.adjust(
         order,
         reserved_milli=reserved_milli,
@@ -212,48 +220,6 @@ def _fee_limit(order: Order, now_trading: datetime) -> int:
         at = order.delivery_start - timedelta(seconds=latest.notice_s_min)
         fee = pricing.cancellation_fee(order, now_trading=at)
     return fee.amount_milli if fee else 0
-
-
-# --- Settling -----------------------------------------------------------------------------------------------------
-
-
-def record_completion(
-    order: Order,
-    *,
-    metered_wh: Series | None,
-    seller_lines: Sequence[QuoteLine] | None,
-    reserved_milli: int,
-    now: datetime,
-    now_trading: datetime,
-) -> Step | None:
-    """The seller says the order is complete: settle it by our own calculation, and pay when both agree.
-
-    A settlement that differs from ours, or that cannot be checked, moves nothing: escrow stays and the difference is
-    told. None when the order is settled already.
-    """
-    if not can_advance(order, OrderEvent.SETTLED):
-        return None
-    if metered_wh is None or not metered_wh.is_aligned(order.contracted_wh):
-        return _disputed(order, None, seller_lines, "The seller sent no readings for the contract's slots.")
-    ours = settlement.settle(order, seller_alloc_wh=metered_wh, now=now_trading)
-    if seller_lines is not None and not pricing.agree(seller_lines, ours.lines):
-        return _disputed(order, ours, seller_lines, "The seller's settlement differs from ours.")
-    if ours.total_milli > reserved_milli:
-        return _disputed(order, ours, seller_lines, "More is due than is reserved.")
-    updated = replace(advance(order, OrderEvent.SETTLED, now=now), settlement=ours, awaiting_until=None)
-    moved = ledger.buyer_settle(updated, ours, at=now, reserved_milli=reserved_milli)
-    told = {"total_milli": ours.total_milli, "delivered_wh": ours.delivered_wh.total}
-    return Step(updated, tuple(moved), (("order.completed", told),))
-
-
-def _disputed(order: Order, ours: SettlementResult | None, seller_lines: Sequence[QuoteLine] | None, why: str) -> Step:
-    told = {
-        "sentence": why,
-        "our_total_milli": ours.total_milli if ours else None,
-        "seller_total_milli": sum(line.amount_milli for line in seller_lines) if seller_lines is not None else None,
-        "delivered_wh": ours.delivered_wh.total if ours else None,
-    }
-    return Step(order, (), (("order.settlement_disputed", told),))
 
 
 # --- Questions ----------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from bap import translate
@@ -28,16 +29,7 @@ def an_order(*, now: datetime) -> Order:
     start = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
     energy = Series(start, 3600, tuple(0 if hour < 6 else 100 * hour for hour in range(24)))
     price = Series.flat(energy, 150_000)
-    quote = pricing.quote(
-        energy_wh=energy,
-        price_micro_per_kwh=price,
-        wheeling_micro_per_kwh=20_000,
-        currency="USD",
-        now=now,
-        ttl_s=300,
-        quote_id=str(uuid.uuid4()),
-    )
-    return Order(
+    order = Order(
         order_id=str(uuid.uuid4()),
         side=Side.BUYER,
         state=OrderState.INITIALISED,
@@ -51,9 +43,10 @@ def an_order(*, now: datetime) -> Order:
         created_at=now,
         updated_at=now,
         wheeling_micro_per_kwh=20_000,
-        quote=quote,
         customer=Customer("Home 1", "home-01@street.example", "+19095550101"),
     )
+    quote = pricing.quote_of(order, energy_wh=energy, now=now, ttl_s=300, quote_id=str(uuid.uuid4()))
+    return replace(order, quote=quote)
 
 
 class Writer:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
+from trade import settlement
 from trade.money import (
     Series,
     divide_half_away,
@@ -131,6 +132,16 @@ def quote(
     return Quote(quote_id, currency, lines, now + timedelta(seconds=ttl_s), ttl_s)
 
 
+def quote_of(order: Order, *, energy_wh: Series, now: datetime, ttl_s: int, quote_id: str) -> Quote:
+    """A quote for this energy at the order's prices and under its policy.
+
+    It stands for `ttl_s` from `now` (wall clock). Its lines are what the buyer pays when all is delivered
+    (`settlement.quote_lines`).
+    """
+    lines = settlement.quote_lines(order, energy_wh)
+    return Quote(quote_id, order.currency, lines, now + timedelta(seconds=ttl_s), ttl_s)
+
+
 def order_lines(order: Order, *, energy_wh: Series) -> tuple[QuoteLine, ...]:
     """What `energy_wh` costs at the order's prices: for a re-quote, a change of the contract, a settlement."""
     return lines_for(
@@ -204,7 +215,7 @@ def cancellation_fee(order: Order, *, now_trading: datetime) -> QuoteLine | None
         least_s = min(term.notice_s_min for term in order.cancellation_terms)
         raise UnableToCancel(f"cancelling needs {least_s} s of notice, {int(notice_s)} s are left")
     percent = max(met, key=lambda term: term.notice_s_min).fee_percent
-    lines = order.quote.lines if order.quote else order_lines(order, energy_wh=order.contracted_wh)
+    lines = order.quote.lines if order.quote else settlement.quote_lines(order, order.contracted_wh)
     energy_milli = sum(line.amount_milli for line in lines if line.kind is LineKind.ENERGY)
     fee_milli = divide_half_away(energy_milli * percent, 100)
     if not fee_milli:

@@ -182,11 +182,9 @@ class ScriptedSeller:
 
     def quote_of(self, order: Order) -> Any:
         """The honest quote of an order."""
-        return pricing.quote(
+        return pricing.quote_of(
+            order,
             energy_wh=order.contracted_wh,
-            price_micro_per_kwh=order.price_micro_per_kwh,
-            wheeling_micro_per_kwh=order.wheeling_micro_per_kwh,
-            currency=order.currency,
             now=self.clock.now(),
             ttl_s=self.offer.quote_ttl_s,
             quote_id=str(uuid.uuid4()),

@@ -55,11 +55,9 @@ def an_order(
 
 def requote(order: Order, energy_wh: Series, *, quote_id: str) -> Any:
     """The quote of this order for other energy."""
-    return pricing.quote(
+    return pricing.quote_of(
+        order,
         energy_wh=energy_wh,
-        price_micro_per_kwh=order.price_micro_per_kwh,
-        wheeling_micro_per_kwh=order.wheeling_micro_per_kwh,
-        currency=order.currency,
         now=EVENING_BEFORE,
         ttl_s=300,
         quote_id=quote_id,

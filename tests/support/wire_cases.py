@@ -24,7 +24,7 @@ from trade.order import (
     OrderState,
     Side,
 )
-from trade.quote import CancellationTerm, LineKind, QuoteLine
+from trade.quote import TITLES, CancellationTerm, LineKind, QuoteLine
 
 NETWORK = envelope.Network(
     domain="uei:p2p_trading", country_code="IND", country_name="India", city_code="std:080", city_name="Bengaluru"
@@ -169,11 +169,9 @@ def orders(draw: st.DrawFn, *, state: OrderState = OrderState.ACTIVE, side: Side
 
 def quoted(order: Order, *, quote_id: str, ttl_s: int = 900) -> Any:
     """The quote of an order at its own prices, given the evening before."""
-    return pricing.quote(
+    return pricing.quote_of(
+        order,
         energy_wh=order.contracted_wh,
-        price_micro_per_kwh=order.price_micro_per_kwh,
-        wheeling_micro_per_kwh=order.wheeling_micro_per_kwh,
-        currency=order.currency,
         now=EVENING_BEFORE,
         ttl_s=ttl_s,
         quote_id=quote_id,
@@ -185,7 +183,7 @@ def settled_orders(draw: st.DrawFn) -> Order:
     """A completed order that got some of its energy."""
     order = draw(orders(state=OrderState.COMPLETED))
     metered = order.contracted_wh.with_values(tuple(draw(st.integers(0, v)) for v in order.contracted_wh.values))
-    return replace(order, settlement=settlement.settle(order, metered_wh=metered, now=draw(instants)))
+    return replace(order, settlement=settlement.settle(order, seller_alloc_wh=metered, now=draw(instants)))
 
 
 @st.composite
@@ -193,7 +191,7 @@ def cancelled_orders(draw: st.DrawFn) -> Order:
     """A cancelled order whose quote is the fee alone, if there is one."""
     order = draw(orders(state=OrderState.CANCELLED))
     fee_milli = draw(st.integers(0, 10**6))
-    title = pricing.TITLES[LineKind.CANCELLATION_FEE]
+    title = TITLES[LineKind.CANCELLATION_FEE]
     fee = (QuoteLine(LineKind.CANCELLATION_FEE, title, fee_milli),) if fee_milli else ()
     assert order.quote is not None
     by, reason, note = draw(st.sampled_from([("CONSUMER", "001", ""), ("PROVIDER", "", "the inverter broke")]))

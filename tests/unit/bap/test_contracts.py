@@ -11,7 +11,7 @@ import pytest
 from bap import contracts
 from bap.buyer import NotNow, Unfit
 from tests.support.trade_cases import EVENING_BEFORE, SLOT_START, an_order, hours, requote
-from trade import pricing, settlement
+from trade import settlement
 from trade.money import Series
 from trade.order import Order, OrderState
 from trade.quote import LineKind, QuoteLine
@@ -229,7 +229,7 @@ def test_a_seller_that_counts_in_cents_is_paid_the_exact_figure() -> None:
 
 def test_energy_beyond_the_contract_is_not_paid() -> None:
     order = a_contract()
-    step = complete(order, hours(5000, 5000), pricing.order_lines(order, energy_wh=order.contracted_wh))
+    step = complete(order, hours(5000, 5000), settlement.quote_lines(order, order.contracted_wh))
     assert step.order.settlement.total_milli == QUOTED_MILLI
 
 
