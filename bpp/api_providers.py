@@ -1,9 +1,9 @@
-"""Prosumer's desk, providers: who sells here, what stands behind the meter, what was earned, what buyers thought."""
+"""Prosumer's desk, providers: who sells here, what was earned, what buyers thought."""
 
 from __future__ import annotations
 
 import uuid
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, Field
 
@@ -13,10 +13,11 @@ from api.paging import Id, ListOf, Name, Page, Strict
 from api.problems import conflict
 from api.series import InstantOut
 from beckn.claims import EXPORT
+from bpp.api_assets import MeterId
 from bpp.scope import OPERATOR, PROSUMER, find_provider, own_provider
 from energy_catalog import matching
 from store import custody, providers, transfers
-from store.providers import Asset, StoredProvider
+from store.providers import StoredProvider
 from trade import ledger
 
 #: Decimals of a degree kept of a position, about 110 m: a cell that holds the house, not the house.
@@ -39,7 +40,9 @@ class ProviderIn(Strict):
     short_desc: Annotated[str, Field(max_length=500)] = ""
     image_url: Annotated[str, Field(max_length=2048, pattern=r"^(https?://\S+)?$")] = ""
     gps: Annotated[str, Field(max_length=60), AfterValidator(_cell)] = Field(description='"latitude, longitude"')
-    meter_id: Id = Field(description="The meter whose export is sold; each meter has one provider")
+    meter_id: MeterId = Field(
+        description="The meter whose export is sold, an mRID or der://meter/...; each meter has one provider"
+    )
 
 
 class ProviderOut(BaseModel):
@@ -52,26 +55,9 @@ class ProviderOut(BaseModel):
     gps: str
     meter_id: str
     rating: str = Field(description="Mean rating by buyers' nodes, 1 to 5; empty when nobody rated it")
-
-
-class AssetIn(Strict):
-    """A thing behind the meter."""
-
-    asset_id: Id | None = Field(default=None, description="Chosen by us when left out")
-    kind: Literal["SOLAR", "WIND", "BATTERY", "EV_CHARGER", "LOAD"]
-    name: Name
-    rating_w: int = Field(ge=0, le=1_000_000_000, description="Rated power, W")
-
-
-class AssetOut(BaseModel):
-    """A thing behind the meter."""
-
-    asset_id: str
-    provider_id: str
-    kind: str
-    name: str
-    rating_w: int
-    created_at: InstantOut
+    rating_count: int = Field(description="How many ratings that is")
+    delivered_per_mille: int | None = Field(description="Delivered of what was contracted, in settled orders")
+    settled: int = Field(description="Orders settled so far")
 
 
 class BalanceItem(BaseModel):
@@ -112,6 +98,9 @@ async def create_provider(call: Call[ProviderIn]) -> ProviderOut:
         gps=body.gps,
         meter_id=body.meter_id,
         rating="",
+        rating_count=0,
+        delivered_per_mille=None,
+        settled=0,
     )
     async with call.node.database.unit_of_work() as uow:
         try:
@@ -171,38 +160,6 @@ async def claim_meter(call: Call[None]) -> ProviderOut:
     return ProviderOut.model_validate(provider, from_attributes=True)
 
 
-async def create_asset(call: Call[AssetIn]) -> AssetOut:
-    """Add an asset to a provider.
-
-    409 when the id is taken.
-    """
-    body = call.body
-    async with call.node.database.unit_of_work() as uow:
-        provider = await find_provider(call, uow, call.path["provider_id"])
-        asset = Asset(
-            asset_id=body.asset_id or str(uuid.uuid4()),
-            provider_id=provider.provider_id,
-            kind=body.kind,
-            name=body.name,
-            rating_w=body.rating_w,
-            created_at=call.now,
-        )
-        try:
-            await providers.add_asset(uow, asset)
-        except providers.AssetExists as taken:
-            raise conflict("Another asset has this asset_id; choose another.", field="asset_id") from taken
-    return AssetOut.model_validate(asset, from_attributes=True)
-
-
-async def list_assets(call: Call[None]) -> ListOf[AssetOut]:
-    """List a provider's assets."""
-    async with call.node.database.unit_of_work() as uow:
-        provider = await find_provider(call, uow, call.path["provider_id"])
-        rows = await providers.assets(uow, provider.provider_id, after=call.query.after, limit=call.query.limit)
-    following = rows[-1].asset_id if len(rows) == call.query.limit else None
-    return ListOf[AssetOut](items=[AssetOut.model_validate(row, from_attributes=True) for row in rows], next=following)
-
-
 async def get_balance(call: Call[None]) -> BalanceOut:
     """Show what a provider has earned, by currency."""
     async with call.node.database.unit_of_work() as uow:
@@ -239,9 +196,5 @@ def add_routes(desk: Desk) -> None:
     desk.route("GET", one, role=PROSUMER, answer=ProviderOut, tags=tags)(get_provider)
     desk.route("POST", f"{one}/meter/release", role=OPERATOR, answer=ProviderOut, tags=tags)(release_meter)
     desk.route("POST", f"{one}/meter/claim", role=OPERATOR, answer=ProviderOut, tags=tags)(claim_meter)
-    desk.route("POST", f"{one}/assets", role=PROSUMER, body=AssetIn, answer=AssetOut, status=201, tags=tags)(
-        create_asset
-    )
-    desk.route("GET", f"{one}/assets", role=PROSUMER, query=Page, answer=ListOf[AssetOut], tags=tags)(list_assets)
     desk.route("GET", f"{one}/balance", role=PROSUMER, answer=BalanceOut, tags=tags)(get_balance)
     desk.route("GET", f"{one}/ratings", role=PROSUMER, query=Newest, answer=ListOf[RatingOut], tags=tags)(list_ratings)

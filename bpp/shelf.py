@@ -11,8 +11,12 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any, cast
 
+from energy_catalog import matching
+from energy_catalog.assets import Asset, AssetKind
 from energy_catalog.offers import Intent, Offer, OfferState, Provider, Source
-from store import offers, providers
+from store import offer_search, offers, providers
+from store.assets import StoredAsset
+from store.offer_search import Wish
 from store.offers import StoredOffer
 
 #: How long a provider's face (name, picture, rating) may be shown as it was read, seconds.
@@ -20,7 +24,9 @@ FACE_S_MAX = 5.0
 #: Faces remembered at most.
 FACES_MAX = 10_000
 
+_ASSET_NAMES = [field.name for field in fields(Asset)]
 _NAMES = [field.name for field in fields(Offer)]
+_WISHES = [field.name for field in fields(Wish) if field.name != "boxes"]
 
 
 async def get(uow: Any, offer_id: str) -> Offer | None:
@@ -49,20 +55,36 @@ async def lock_all(uow: Any, offer_ids: Iterable[str]) -> dict[str, Offer]:
     return {offer_id: offer_of(fields_) for offer_id, fields_ in stored.items()}
 
 
-async def find_open(uow: Any, intent: Intent, *, now: datetime, limit: int) -> list[Offer]:
-    """Offers on sale at `now` (trading clock) that may answer the intent; `matching.match` decides."""
-    found = await offers.find_open(
-        uow,
-        now=now,
-        limit=limit,
-        window_start=intent.window_start,
-        window_end=intent.window_end,
-        currency=intent.currency,
-        source=intent.source,
-        provider_ids=None if intent.provider_id is None else [intent.provider_id],
-        offer_id=intent.offer_id,
-    )
-    return [offer_of(stored) for stored in found]
+async def search(
+    uow: Any, intent: Intent, *, now: datetime, limit: int, considered_max: int, faces: Faces
+) -> list[Offer]:
+    """The cheapest `limit` offers that answer at `now` (trading clock), cheapest first.
+
+    Candidates come in batches, by their lowest price, until none that follows can be among the cheapest, or
+    `considered_max` were looked at. Raises GpsInvalid for a place that is no position.
+    """
+    cheapest = matching.Cheapest(intent, now=now, limit=limit)
+    wish = _wish(intent)
+    by = await offer_search.narrowest(uow, wish)
+    considered, after = 0, None
+    while considered < considered_max:
+        size = min(limit + limit // 4 + 1 if not considered else 2 * considered, considered_max - considered)
+        batch = await offer_search.candidates(uow, wish, now=now, by=by, after=after, limit=size)
+        found = [offer_of(stored) for stored in batch.offers]
+        cheapest.consider(found, await faces.of(uow, {offer.provider_id for offer in found}))
+        considered, after = considered + size, batch.after
+        if after is None or cheapest.is_complete(price_least=after[0], offer_id=after[1]):
+            break
+    return cheapest.offers
+
+
+def _wish(intent: Intent) -> Wish:
+    """What the database can filter by; a place becomes boxes that hold its circle."""
+    plain = {name: getattr(intent, name) for name in _WISHES}
+    boxes = None
+    if intent.near_gps is not None and intent.radius_m is not None:
+        boxes = matching.boxes_around(matching.position(intent.near_gps), intent.radius_m)
+    return Wish(**plain, boxes=boxes)
 
 
 async def publish(uow: Any, offer: Offer, *, now: datetime) -> None:
@@ -96,6 +118,18 @@ def offer_of(stored: StoredOffer) -> Offer:
 
 def _stored(offer: Offer) -> StoredOffer:
     return cast(StoredOffer, {name: getattr(offer, name) for name in _NAMES})
+
+
+def asset_of(stored: StoredAsset) -> Asset:
+    """An asset as the rules know it."""
+    plain = {name: getattr(stored, name) for name in _ASSET_NAMES}
+    return Asset(**(plain | {"kind": AssetKind(stored.kind)}))
+
+
+def stored_asset(asset: Asset) -> StoredAsset:
+    """An asset as the store keeps it."""
+    plain = {name: getattr(asset, name) for name in _ASSET_NAMES}
+    return StoredAsset(**(plain | {"kind": asset.kind.value, "details": dict(asset.details)}))
 
 
 class Faces:

@@ -6,7 +6,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from energy_catalog import quality
 from trade.money import Series
+from trade.policy import PLAIN
+from trade.price_rules import PER_SLOT, PriceInvalid, PriceModel, Tier, check_tiers
 from trade.pricing import TermsInvalid, check_terms
 from trade.quote import CancellationTerm
 
@@ -17,7 +20,20 @@ class Source(StrEnum):
     SOLAR = "SOLAR"
     WIND = "WIND"
     BATTERY = "BATTERY"
+    GRID = "GRID"
+    HYBRID = "HYBRID"
+    RENEWABLE = "RENEWABLE"
     OTHER = "OTHER"
+
+
+class FulfillmentType(StrEnum):
+    """How the energy reaches the buyer."""
+
+    GRID_INJECTION = "GRID_INJECTION"
+    EV_CHARGING = "EV_CHARGING"
+    BATTERY_SWAP = "BATTERY_SWAP"
+    V2G = "V2G"  # a vehicle gives it back to the grid
+    VIRTUAL = "VIRTUAL"  # settled in books only: nobody carries anything
 
 
 class OfferState(StrEnum):
@@ -31,7 +47,8 @@ class OfferState(StrEnum):
 class Provider:
     """A prosumer (or an aggregator's member) as buyers see it.
 
-    `gps` is the centre of a privacy cell, "lat, lon", never the house.
+    `gps` is the centre of a privacy cell, "lat, lon", never the house. `rating` is a mean of `rating_count` ratings;
+    `delivered_per_mille` is how much of what it sold in `settled` orders it delivered (None: nothing settled yet).
     """
 
     provider_id: str
@@ -41,6 +58,9 @@ class Provider:
     gps: str
     meter_id: str
     rating: str = ""
+    rating_count: int = 0
+    delivered_per_mille: int | None = None
+    settled: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +69,9 @@ class Offer:
 
     `offered_wh` is what was published; `held_wh` and `sold_wh` are what unexpired quotes and contracts have taken
     of it. All four series are aligned. `gate_closure_s`: no slot is ordered or changed later than this long before
-    it begins (trading clock). One order is `order_wh_min` to `order_wh_max` in all.
+    it begins (trading clock). One order is `order_wh_min` to `order_wh_max` in all. `policy` names the rules it is
+    settled by. Of the quality, None is "not known", which is never taken for 0. `meter_free_wh` is what the limit of
+    the meter's grid connection leaves to all its offers together; None without a limit.
     """
 
     offer_id: str
@@ -71,12 +93,22 @@ class Offer:
     valid_from: datetime
     valid_until: datetime
     state: OfferState = OfferState.PUBLISHED
+    policy: str = PLAIN.id
+    asset_id: str = ""
+    price_model: PriceModel = PER_SLOT
+    renewable_per_mille: int | None = None
+    carbon_g_per_kwh: Series | None = None
+    certificates: tuple[str, ...] = ()
+    meter_free_wh: Series | None = None
 
     @property
     def available_wh(self) -> Series:
-        """What is neither held nor sold, per slot."""
+        """What can still be sold, per slot: neither held nor sold, and within what the meter's limit leaves."""
         taken = zip(self.offered_wh.values, self.held_wh.values, self.sold_wh.values, strict=True)
-        return self.offered_wh.with_values(tuple(offered - held - sold for offered, held, sold in taken))
+        free = tuple(offered - held - sold for offered, held, sold in taken)
+        if self.meter_free_wh is not None:
+            free = tuple(map(min, free, self.meter_free_wh.values))
+        return self.offered_wh.with_values(free)
 
     def open_wh(self, now: datetime) -> Series:
         """What can still be ordered, per slot: free, and the slot's gate is not closed (trading clock).
@@ -117,7 +149,7 @@ def check_offer(offer: Offer) -> None:
         raise OfferInvalid("price", "energy and price cover the same slots")
     if min(price.values) < 0 or offer.wheeling_micro_per_kwh < 0:
         raise OfferInvalid("price", "prices and wheeling are 0 or more")
-    if min(offer.available_wh.values) < 0:
+    if min(replace(offer, meter_free_wh=None).available_wh.values) < 0:
         raise OfferInvalid("energy", "less is offered than is already held or sold")
     if not 0 < offer.order_wh_min <= offer.order_wh_max:
         raise OfferInvalid("order_wh_min", "an order is at least 1 Wh, and the least not above the most")
@@ -125,10 +157,32 @@ def check_offer(offer: Offer) -> None:
         raise OfferInvalid("quote_ttl_s", "the gate closes 0 s or more before delivery, a quote stands at least 1 s")
     if not offer.valid_from < offer.valid_until:
         raise OfferInvalid("valid_until", "an offer ends after it begins")
+    _check_quality(offer)
     try:
         check_terms(offer.cancellation_terms)
     except TermsInvalid as refusal:
         raise OfferInvalid("cancellation_terms", str(refusal)) from refusal
+
+
+def _check_quality(offer: Offer) -> None:
+    try:
+        quality.check(
+            renewable_per_mille=offer.renewable_per_mille,
+            carbon_g_per_kwh=offer.carbon_g_per_kwh,
+            certificates=offer.certificates,
+            like=offer.offered_wh,
+        )
+    except quality.QualityInvalid as refusal:
+        raise OfferInvalid(refusal.field, refusal.sentence) from refusal
+    try:
+        if offer.price_model.tiers:
+            check_tiers(offer.price_model.tiers)
+    except PriceInvalid as refusal:
+        raise OfferInvalid("price.blocks", str(refusal)) from refusal
+    if offer.fulfillment_type == FulfillmentType.VIRTUAL and offer.wheeling_micro_per_kwh:
+        raise OfferInvalid(
+            "wheeling_per_kwh", "a VIRTUAL offer is settled in books only and nothing is carried; leave wheeling out"
+        )
 
 
 class UnableToTake(Exception):
@@ -162,8 +216,16 @@ def _plus(left: Series, right: Series, *, sign: int = 1) -> Series:
 
 
 def _taken(offer: Offer, *, held: Series | None = None, sold: Series | None = None) -> Offer:
-    """The offer with other takings, none negative and no slot oversold: the rule the database enforces too."""
+    """The offer with other takings, none negative and no slot oversold: the rule the database enforces too.
+
+    What it takes of its meter's limit counts; energy given back frees as much of it.
+    """
     after = replace(offer, held_wh=held or offer.held_wh, sold_wh=sold or offer.sold_wh)
+    if offer.meter_free_wh is not None:
+        before = zip(offer.held_wh.values, offer.sold_wh.values, strict=True)
+        taken = zip(after.held_wh.values, after.sold_wh.values, strict=True)
+        left = (free + sum(b) - sum(a) for free, b, a in zip(offer.meter_free_wh.values, before, taken, strict=True))
+        after = replace(after, meter_free_wh=offer.meter_free_wh.with_values(tuple(left)))
     if min(min(series.values) for series in (after.held_wh, after.sold_wh, after.available_wh)) < 0:
         raise UnableToTake("a slot is sold out, or less was taken than is given back")
     return after
@@ -183,6 +245,13 @@ class Intent:
     offer_id: str | None = None
     near_gps: str | None = None
     radius_m: int | None = None
+    fulfillment_type: str | None = None
+    renewable_per_mille_min: int | None = None
+    #: Highest mean over the free energy in the window; energy of unknown carbon intensity never answers.
+    carbon_g_per_kwh_max: int | None = None
+    #: Tenths, 10 to 50; a provider nobody rated never answers, nor one without a settled order.
+    rating_tenths_min: int | None = None
+    delivered_per_mille_min: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,5 +270,12 @@ class OfferView:
     order_wh_max: int
     fulfillment_id: str
     fulfillment_type: str
+    policy: str = PLAIN.id
+    policy_digest: str = ""
+    renewable_per_mille: int | None = None
+    carbon_g_per_kwh: Series | None = None
+    certificates: tuple[str, ...] = ()
+    #: Tiers of a block price: `price_micro_per_kwh` then shows those of the first.
+    tiers: tuple[Tier, ...] = ()
     #: False when a stranger sent one quantity without a series; available_wh is then one slot over the window.
     has_series: bool = True

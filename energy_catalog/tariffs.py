@@ -1,4 +1,4 @@
-"""How a provider says its price: one price, or bands of the day. Both become a series over the offer's slots."""
+"""How a provider says its price: each way becomes a series over the offer's slots by its rule in `trade`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import re
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from trade import price_rules
 from trade.money import Series
+from trade.price_rules import Point, PriceInvalid, PriceKind, PriceModel, Tier
 from trade.pricing import Band, TariffInvalid, tou_series
 
 _CLOCK_TIME = re.compile(r"([01]\d|2[0-4]):([0-5]\d)", re.ASCII)
@@ -52,4 +54,70 @@ class TimeOfUse:
         return tou_series(like, self.bands, self.zone)
 
 
-Tariff = Flat | TimeOfUse
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Tiers of energy of one order; see `price_rules.block_series`.
+
+    The offer itself shows the first tier's price: which tiers an order reaches is known when it is quoted.
+    """
+
+    tiers: tuple[Tier, ...]
+
+    def series(self, like: Series) -> Series:
+        """The price of the first tier over the slots of `like`; raises PriceInvalid."""
+        price_rules.check_tiers(self.tiers)
+        return Series.flat(like, self.tiers[0].price_micro_per_kwh)
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """A published series plus a margin; see `price_rules.indexed_series`."""
+
+    index: str
+    points: tuple[Point, ...]
+    margin_micro_per_kwh: int
+    floor_micro_per_kwh: int = 0
+
+    def series(self, like: Series) -> Series:
+        """The prices over the slots of `like`; raises PriceInvalid where the index does not cover them."""
+        try:
+            over = price_rules.over_slots(self.points, like)
+        except PriceInvalid as refusal:
+            raise PriceInvalid(f"index '{self.index}' cannot price this: {refusal}") from refusal
+        return price_rules.indexed_series(
+            over, margin_micro_per_kwh=self.margin_micro_per_kwh, floor_micro_per_kwh=self.floor_micro_per_kwh
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SupplyDemand:
+    """A local price by how much is to be had and wanted; see `price_rules.supply_demand_price`."""
+
+    supply_wh: Series
+    demand_wh: Series
+    export_micro_per_kwh: int
+    import_micro_per_kwh: int
+
+    def series(self, like: Series) -> Series:
+        """The prices over the slots of `like`; raises PriceInvalid."""
+        if not self.supply_wh.is_aligned(like):
+            raise PriceInvalid("supply and demand cover the slots of the energy")
+        return price_rules.supply_demand_series(
+            self.supply_wh,
+            self.demand_wh,
+            export_micro=self.export_micro_per_kwh,
+            import_micro=self.import_micro_per_kwh,
+        )
+
+
+Tariff = Flat | TimeOfUse | Block | Indexed | SupplyDemand
+
+
+def model_of(tariff: Tariff | Series) -> PriceModel:
+    """What an offer remembers of how its prices came about."""
+    if isinstance(tariff, Block):
+        return PriceModel(PriceKind.BLOCK, tiers=tariff.tiers)
+    if isinstance(tariff, Indexed):
+        return PriceModel(PriceKind.INDEXED, index=tariff.index, margin_micro_per_kwh=tariff.margin_micro_per_kwh)
+    kinds = {Flat: PriceKind.FLAT, TimeOfUse: PriceKind.TIME_OF_USE, SupplyDemand: PriceKind.SUPPLY_DEMAND}
+    return PriceModel(kinds.get(type(tariff), PriceKind.SERIES))

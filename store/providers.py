@@ -1,7 +1,9 @@
 """Who sells here: providers, what stands behind their meters, and what buyers thought of them.
 
 A provider leaves here as plain fields (`StoredProvider`): the catalogue's own class is built by the node that knows it.
-Its `rating` is the mean of the newest Provider rating of each buyer's node, one decimal, empty when nobody rated it.
+Its `rating` is the mean of `rating_count` Provider ratings, one decimal, empty when nobody rated it. Of what it sold in
+`settled` orders it delivered `delivered_per_mille`, None before the first. Both are kept beside the provider, where
+searches filter by them.
 """
 
 from __future__ import annotations
@@ -15,9 +17,8 @@ from store.db import UnitOfWork
 
 _SELECT = (
     "SELECT p.provider_id, p.name, p.short_desc, p.image_url, p.gps, p.meter_id,"
-    " coalesce(round(r.mean, 1)::text, '') AS rating FROM providers p"
-    " LEFT JOIN (SELECT subject_id, avg(value::numeric) AS mean FROM ratings WHERE category = 'Provider'"
-    "            GROUP BY subject_id) r ON r.subject_id = p.provider_id"
+    " coalesce(round(p.rating_mean, 1)::text, '') AS rating, p.rating_count, p.delivered_per_mille, p.settled"
+    " FROM providers p"
 )
 
 
@@ -31,6 +32,9 @@ class StoredProvider(TypedDict):
     gps: str
     meter_id: str
     rating: str
+    rating_count: int
+    delivered_per_mille: int | None
+    settled: int
 
 
 class ProviderExists(Exception):
@@ -39,22 +43,6 @@ class ProviderExists(Exception):
     def __init__(self, field: str) -> None:
         super().__init__(f"another provider has this {field}")
         self.field = field
-
-
-class AssetExists(Exception):
-    """Another asset has this id."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asset:
-    """A thing behind a provider's meter that makes, stores or uses energy."""
-
-    asset_id: str
-    provider_id: str
-    kind: str
-    name: str
-    rating_w: int
-    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,36 +101,15 @@ async def list_for(uow: UnitOfWork, *, after: str | None = None, limit: int) -> 
     return [_provider(row) for row in rows]
 
 
-async def add_asset(uow: UnitOfWork, asset: Asset) -> None:
-    """Keep a new asset of a known provider; raises AssetExists when its id is taken."""
-    done = await uow.connection.execute(
-        "INSERT INTO assets (asset_id, provider_id, kind, name, rating_w, created_at) VALUES ($1, $2, $3, $4, $5, $6)"
-        " ON CONFLICT DO NOTHING",
-        asset.asset_id,
-        asset.provider_id,
-        asset.kind,
-        asset.name,
-        asset.rating_w,
-        asset.created_at,
-    )
-    if done != "INSERT 0 1":
-        raise AssetExists(asset.asset_id)
-
-
-async def assets(uow: UnitOfWork, provider_id: str, *, after: str | None = None, limit: int) -> list[Asset]:
-    """A provider's assets in order of id; `after` is the last asset_id of the page before."""
-    rows = await uow.connection.fetch(
-        "SELECT asset_id, provider_id, kind, name, rating_w, created_at FROM assets"
-        " WHERE provider_id = $1 AND ($2::text IS NULL OR asset_id > $2) ORDER BY asset_id LIMIT $3",
-        provider_id,
-        after,
-        limit,
-    )
-    return [Asset(**dict(row)) for row in rows]
-
-
 async def rate(uow: UnitOfWork, ratings: Sequence[Rating]) -> None:
-    """Keep ratings; a later rating of the same thing by the same node replaces the earlier."""
+    """Keep ratings; a later rating of the same thing by the same node replaces the earlier.
+
+    The providers' rows are locked first, in one order, so that ratings at the same moment all count.
+    """
+    rated = sorted({rating.provider_id for rating in ratings if rating.category == "Provider"})
+    await uow.connection.execute(
+        "SELECT FROM providers WHERE provider_id = ANY($1) ORDER BY provider_id FOR NO KEY UPDATE", rated
+    )
     await uow.connection.execute(
         "INSERT INTO ratings (rater_id, category, subject_id, provider_id, value, at)"
         " SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[])"
@@ -151,6 +118,28 @@ async def rate(uow: UnitOfWork, ratings: Sequence[Rating]) -> None:
             [getattr(rating, name) for rating in ratings]
             for name in ("rater_id", "category", "subject_id", "provider_id", "value", "at")
         ),
+    )
+    await uow.connection.execute(
+        "UPDATE providers SET (rating_count, rating_mean) = (SELECT count(*), avg(value::numeric) FROM ratings"
+        " WHERE ratings.provider_id = providers.provider_id AND category = 'Provider') WHERE provider_id = ANY($1)",
+        rated,
+    )
+
+
+async def add_score(
+    uow: UnitOfWork, provider_id: str, contracted_wh: int, delivered_wh: int, *, settled: int = 1
+) -> None:
+    """Count what a settled order promised and what was delivered of it.
+
+    A correction of an order that was counted before adds the differences, with `settled=0`.
+    """
+    await uow.connection.execute(
+        "UPDATE providers SET contracted_wh = contracted_wh + $2, delivered_wh = delivered_wh + $3,"
+        " settled = settled + $4 WHERE provider_id = $1",
+        provider_id,
+        contracted_wh,
+        delivered_wh,
+        settled,
     )
 
 

@@ -57,6 +57,10 @@ class PriceModel:
     margin_micro_per_kwh: int = 0
 
 
+#: Prices said slot by slot: nothing to be remembered.
+PER_SLOT = PriceModel()
+
+
 def check_tiers(tiers: Sequence[Tier]) -> None:
     """Refuse tiers that do not rise or do not end without end; raises PriceInvalid."""
     if not 1 <= len(tiers) <= TIERS_MAX:

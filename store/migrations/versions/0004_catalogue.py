@@ -94,12 +94,14 @@ ALTER TABLE offers
     ADD COLUMN certificates text[] NOT NULL DEFAULT '{}',
     ADD COLUMN position point,
     ADD COLUMN is_listed boolean NOT NULL DEFAULT true,
-    ADD COLUMN price_least bigint GENERATED ALWAYS AS (series_least(price_micro_per_kwh)) STORED,
+    ADD COLUMN price_least bigint GENERATED ALWAYS AS
+        (LEAST(series_least(price_micro_per_kwh), (price_model ->> 'price_least')::bigint)) STORED,
     ADD COLUMN carbon_least bigint GENERATED ALWAYS AS (series_least(carbon_g_per_kwh)) STORED,
     ADD COLUMN has_free boolean GENERATED ALWAYS AS (series_leave(held_wh, sold_wh, offered_wh, order_wh_min)) STORED;
 UPDATE offers SET position = providers.position FROM providers WHERE providers.provider_id = offers.provider_id;
 DROP INDEX offers_window;
-CREATE INDEX offers_window ON offers (starts_at, ends_at) WHERE state = 'PUBLISHED' AND is_listed AND has_free;
+CREATE INDEX offers_window ON offers USING gist (tstzrange(starts_at, ends_at))
+    WHERE state = 'PUBLISHED' AND is_listed AND has_free;
 CREATE INDEX offers_cheapest ON offers (price_least, offer_id) WHERE state = 'PUBLISHED' AND is_listed AND has_free;
 CREATE INDEX offers_place ON offers USING gist (position) WHERE state = 'PUBLISHED' AND is_listed AND has_free;
 CREATE INDEX offers_ended ON offers (ends_at) WHERE is_listed;
