@@ -42,6 +42,7 @@ class Jobs:
         self._jobs, self._node = jobs, node
         self._locks = {job.name: asyncio.Lock() for job in jobs}
         self._running: set[asyncio.Task[str]] = set()
+        self._woken: set[str] = set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -67,6 +68,19 @@ class Jobs:
                 if reference:
                     raise JobFailed(f"the job {job.name} failed; quote reference {reference}")
 
+    def wake(self, name: str) -> None:
+        """Start a run of this job now: for work that was just stored and need not wait for its time.
+
+        Raises KeyError for a job that is not in the table.
+        """
+        job = {job.name: job for job in self._jobs}[name]
+        if name in self._woken:
+            return  # a run that has not begun will find this work, too
+        self._woken.add(name)
+        task = asyncio.create_task(self._run(job), name=job.name)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
     async def _wake(self, job: Job) -> None:
         """Start a run, unless the last is still under way; in a task of its own, which the scheduler cannot cancel."""
         if not self._locks[job.name].locked():
@@ -77,6 +91,7 @@ class Jobs:
     async def _run(self, job: Job) -> str:
         """Run a job; empty, or the reference id under which its failure was logged."""
         async with self._locks[job.name]:
+            self._woken.discard(job.name)
             try:
                 await job.run(self._node)
             except Exception:

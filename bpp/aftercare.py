@@ -6,7 +6,7 @@ import uuid
 from typing import Any
 
 from beckn.envelope import Letter
-from bpp import contract, feedback, refusals, shelf, translate
+from bpp import contract, feedback, refusals, shelf, translate, updates
 from bpp.refusals import (
     UnableTo,
     UnableToCancel,
@@ -35,21 +35,10 @@ async def track(shop: Shop, letter: Letter, uow: Any) -> None:
 
 
 async def update(shop: Shop, letter: Letter, uow: Any) -> None:
-    """update -> on_update: the contract over other energy, while the gate is open and energy is free."""
-    request = translate.update_from_wire(letter.message)
-    order = await _contract(uow, letter, request.order_id, UnableToUpdate)
-    offer = await shelf.lock_known(uow, order.offer_id)
-    decision = contract.update(
-        order,
-        offer,
-        requested_wh=request.requested_wh,
-        energy_wh=request.energy_wh,
-        at=shop.moment(),
-        quote_id=str(uuid.uuid4()),
-    )
-    await orders.save(uow, decision.order)
-    await shelf.save_taken(uow, decision.offer)
-    await _answer(shop, letter, uow, decision.order)
+    """update -> on_update: other energy, the buyer's allocation, a dispute or its end; the answer is the order then."""
+    notice = translate.update_from_wire(letter.message)
+    order = await _contract(uow, letter, notice.order_id, UnableToUpdate)
+    await _answer(shop, letter, uow, await updates.take(shop, uow, order, notice))
 
 
 async def cancel(shop: Shop, letter: Letter, uow: Any) -> None:

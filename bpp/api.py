@@ -8,7 +8,17 @@ from aiohttp import web
 
 from api import policies
 from api.desk import Desk
-from bpp import api_meters, api_offers, api_orders, api_providers, casework
+from bpp import (
+    api_assets,
+    api_indices,
+    api_meters,
+    api_offers,
+    api_orders,
+    api_providers,
+    api_series,
+    api_utility,
+    casework,
+)
 from bpp.shop import Shop
 
 
@@ -21,8 +31,13 @@ def mount(app: web.Application, shop: Shop) -> None:
         " thousandths of a minor unit (125000 is 1.25 USD); slots, gates and settlement follow the trading clock.",
     )
     api_providers.add_routes(desk)
+    api_assets.add_routes(desk)
     api_offers.add_routes(desk)
+    api_indices.add_routes(desk)
     api_meters.Meters(partial(casework.settle_meter, shop)).add_routes(desk)
     api_orders.Orders(shop).add_routes(desk)
+    api_series.add_routes(desk)
+    if shop.settings.utility:
+        api_utility.Utilities(shop).add_routes(desk)
     policies.add_routes(desk)
     desk.mount(app, shop.node)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import uuid
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -14,12 +15,12 @@ from api.paging import Id, ListOf, Page, Strict
 from api.problems import ApiError, not_found
 from api.series import EnergySeriesIn, EnergySeriesOut
 from books import proof
-from bpp import contract, refusals, shelf
+from bpp import casework, contract, refusals, settling, shelf
 from bpp.order_models import DeliveredOut, OrderOut, TrackOut
 from bpp.refusals import UnableTo
 from bpp.scope import OPERATOR, PROSUMER, check_own, own_provider
 from bpp.shop import Shop
-from store import orders, readings, transfers
+from store import orders, transfers
 from trade.order import Order, OrderState, Side
 
 
@@ -156,7 +157,7 @@ class Orders:
             order = await orders.get(uow, token.partition(".")[0])
             if order is None or not order.wire_order_id or not _is_token(order, token):
                 raise not_found("delivery", token[:80])
-            delivered = await _delivered(uow, order)
+            delivered = await _delivered(uow, order, call.node.trading.now())
         is_active = order.state in (OrderState.ACTIVE, OrderState.DELIVERING)
         own = order.contracted_wh
         return TrackOut(
@@ -176,17 +177,16 @@ class Orders:
         return ProofOut.model_validate(proof.document(proven))
 
 
-async def _delivered(uow: Any, order: Order) -> list[int | None]:
+async def _delivered(uow: Any, order: Order, now_trading: datetime) -> list[int | None]:
     """The order's share of each slot: as settled, or of the readings so far."""
     if order.settlement is not None:
         return list(order.settlement.delivered_wh.values)
     own = order.contracted_wh
     if order.state not in (OrderState.ACTIVE, OrderState.DELIVERING):
         return [None] * len(own.values)
-    metered = await readings.series(uow, order.meter_id, "EXPORT", own)
-    others = [o for o in await orders.on_meter(uow, order.meter_id, own.start, own.end) if o.order_id != order.order_id]
-    share = contract.share_of(order, [order, *others], metered_wh=own.with_values(tuple(wh or 0 for wh in metered)))
-    return [None if known is None else wh for known, wh in zip(metered, share.values, strict=True)]
+    meter = await casework.meter_of(uow, [order])
+    share = settling.shares(meter, now_trading=now_trading)[order.order_id]
+    return [wh if known else None for known, wh in zip(meter.is_measured, share.values, strict=True)]
 
 
 def _is_token(order: Order, token: str) -> bool:

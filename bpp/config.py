@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from books.policies import PolicySettings
 
@@ -22,7 +24,25 @@ class SellerSettings(PolicySettings):
     search_offers_max: int = Field(default=5000, ge=1, le=100_000)
     #: Orders or meters that one job handles in one unit of work at most.
     job_batch_max: int = Field(default=50, ge=1, le=1000)
+    #: Whether this node is a utility: it carries trades over its grid, and sells nothing.
+    utility: bool = False
+    #: What the utility is called in its letters; empty: its subscriber id.
+    utility_name: str = Field(default="", max_length=200)
+    #: Subscriber id of the utility that must carry every order sold here; empty: none is asked.
+    utility_id: str = Field(default="", max_length=255, pattern=r"^[A-Za-z0-9._:-]*$")
+    #: How long a buyer's init waits for the utility before it is refused, seconds.
+    utility_answer_s_max: float = Field(default=10.0, ge=0.5, le=300)
+    #: How often a silent utility is asked again whether it carries a confirmed order, seconds.
+    utility_chase_every_s: float = Field(default=5.0, ge=0.1, le=600)
+    #: How often it is looked whether a question to the utility has waited long enough, seconds.
+    utility_look_every_s: float = Field(default=1.0, ge=0.1, le=60)
     #: How often expired quotes are released, seconds.
     expire_every_s: float = Field(default=1.0, ge=0.1, le=60)
     #: How often deliveries are started and settled, seconds (on a driven clock also whenever it moves).
     deliver_every_s: float = Field(default=5.0, ge=0.1, le=600)
+
+    @model_validator(mode="after")
+    def _utility_asks_nobody(self) -> Self:
+        if self.utility and self.utility_id:
+            raise ValueError("UTILITY and UTILITY_ID exclude each other: a utility carries trades itself")
+        return self

@@ -1,24 +1,24 @@
-"""What a seller decides about a contract: changed, cancelled, curtailed, begun, settled. Plain functions, no I/O.
+"""What a seller decides about a contract: changed, cancelled, curtailed, begun. Plain functions, no I/O.
 
 update    the buyer takes other energy in the same slots, until the gate closes
 cancel    the buyer gives up before delivery, at the fee its notice earns
 curtail   the provider can deliver less than it sold: nothing it takes back is offered again
 give_up   the provider cancels the whole; the buyer pays nothing
-settle    the meter's readings are shared out among all contracts on it, and each is paid for its share
+
+How it is settled is in `settling`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from bpp import refusals, serving
 from bpp.refusals import UnableToCancel, UnableToCurtail, UnableToUpdate
-from bpp.seller import Decision, Moment
+from bpp.seller import Decision, Moment, priced
 from energy_catalog import offers
 from energy_catalog.offers import Offer
-from trade import allocation, ledger, pricing, settlement
+from trade import ledger, pricing
 from trade.ledger import Transfer
 from trade.money import Series, kwh_from_wh
 from trade.order import (
@@ -50,14 +50,6 @@ class Cancellation:
     order: Order
     offer: Offer
     fee: QuoteLine | None
-    transfers: tuple[Transfer, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """A completed order and the money that moves with it."""
-
-    order: Order
     transfers: tuple[Transfer, ...]
 
 
@@ -168,6 +160,7 @@ def curtail(order: Order, offer: Offer, *, new_wh: Series, at: Moment, quote_id:
     curtailed = replace(
         advance(order, OrderEvent.CURTAILED, now=at.wall),
         contracted_wh=new_wh,
+        curtailed_wh=_taken_so_far(order, new_wh),
         quote=_requote(order, new_wh, at=at, quote_id=quote_id),
     )
     return Decision(curtailed, _taken_back(offer, order.contracted_wh, new_wh))
@@ -195,54 +188,6 @@ def give_up(order: Order, offer: Offer, *, reason: str, at: Moment, quote_id: st
 def start(order: Order, *, now_wall: datetime) -> Order:
     """The contract once its first slot has begun."""
     return advance(order, OrderEvent.DELIVERY_STARTED, now=now_wall)
-
-
-def settle_meter(orders: Sequence[Order], *, metered_wh: Series, due: Collection[str], at: Moment) -> list[Settled]:
-    """Settle the orders named in `due`, each on its share of the meter's readings.
-
-    `orders` are all that have or had a claim on these slots: what was settled before keeps its share, and the rest of
-    the readings is shared by contract (`allocation.pro_rata`), so that no Wh is ever allocated twice, however late an
-    order or a correction comes. `metered_wh` covers the slots of the due orders; its slots are theirs.
-    """
-    shares = _shares(orders, metered_wh)
-    settled = []
-    for order in orders:
-        if order.order_id not in due:
-            continue
-        running = order if order.state is OrderState.DELIVERING else start(order, now_wall=at.wall)
-        own = order.contracted_wh
-        allocated = own.with_values(_within(own, shares[order.order_id]))
-        result = settlement.settle(running, seller_alloc_wh=allocated, now=at.trading)
-        done = replace(advance(running, OrderEvent.SETTLED, now=at.wall), settlement=result)
-        settled.append(Settled(done, tuple(ledger.seller_settle(done, result, at=at.trading))))
-    return settled
-
-
-def share_of(order: Order, orders: Sequence[Order], *, metered_wh: Series) -> Series:
-    """What one contract would get of the readings there are, over its own slots: for tracking, before it is settled."""
-    return order.contracted_wh.with_values(_within(order.contracted_wh, _shares(orders, metered_wh)[order.order_id]))
-
-
-def _shares(orders: Sequence[Order], metered_wh: Series) -> dict[str, Series]:
-    """Every unsettled order's share of the meter, over the slots of `metered_wh`."""
-    settled = [_within(metered_wh, o.settlement.delivered_wh) for o in orders if o.settlement]
-    claims = {o.order_id: _within(metered_wh, o.contracted_wh) for o in orders if not o.settlement}
-    values: dict[str, list[int]] = {order_id: [] for order_id in claims}
-    for index, metered in enumerate(metered_wh.values):
-        left = max(0, metered - sum(series[index] for series in settled))
-        slot = allocation.pro_rata(left, {order_id: series[index] for order_id, series in claims.items()})
-        for order_id, wh in slot.items():
-            values[order_id].append(wh)
-    return {order_id: metered_wh.with_values(tuple(series)) for order_id, series in values.items()}
-
-
-def _within(grid: Series, series: Series) -> tuple[int, ...]:
-    """The values of `series` over the slots of `grid`, zero where it has none; slots outside the grid are left out."""
-    offset, rest = divmod(int((series.start - grid.start).total_seconds()), grid.slot_s)
-    if rest or series.slot_s != grid.slot_s:
-        raise ValueError("orders on one meter use the same slots")
-    inside = range(len(series.values))
-    return tuple(series.values[i - offset] if i - offset in inside else 0 for i in range(len(grid.values)))
 
 
 def _updated(order: Order, offer: Offer, *, requested_wh: Series | None, energy_wh: int | None, at: Moment) -> Series:
@@ -318,17 +263,15 @@ def _taken_back(offer: Offer, old_wh: Series, new_wh: Series) -> Offer:
     return replace(less, offered_wh=grid.with_values(remaining))
 
 
+def _taken_so_far(order: Order, new_wh: Series) -> Series:
+    """All that was ever taken back of the contract: billable = min(delivered, contracted - curtailed)."""
+    earlier = order.curtailed_wh or Series.flat(new_wh, 0)
+    taken = zip(order.contracted_wh.values, new_wh.values, earlier.values, strict=True)
+    return new_wh.with_values(tuple(old - new + before for old, new, before in taken))
+
+
 def _requote(order: Order, energy_wh: Series, *, at: Moment, quote_id: str) -> Quote:
-    ttl_s = order.quote.ttl_s if order.quote else 0
-    return pricing.quote(
-        energy_wh=energy_wh,
-        price_micro_per_kwh=order.price_micro_per_kwh,
-        wheeling_micro_per_kwh=order.wheeling_micro_per_kwh,
-        currency=order.currency,
-        now=at.wall,
-        ttl_s=ttl_s,
-        quote_id=quote_id,
-    )
+    return priced(order, energy_wh, at=at, ttl_s=order.quote.ttl_s if order.quote else 0, quote_id=quote_id)
 
 
 def _fee_quote(order: Order, fee: QuoteLine | None, *, quote_id: str) -> Quote | None:

@@ -11,11 +11,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from beckn.envelope import Letter
-from bpp import aftercare, seller, shelf, translate
+from bpp import aftercare, seller, shelf, translate, utility_desk
 from bpp.refusals import UnableTo
 from bpp.shop import Shop, demand_of, new_ids, session_of
 from bpp.translate import WireRefusal
-from energy_catalog import matching
 from energy_catalog.offers import Offer
 from store import orders
 from trade.order import Order, Side
@@ -36,17 +35,26 @@ def handlers(shop: Shop) -> dict[str, Callable[[Letter, Any], Awaitable[None]]]:
         return handle
 
     table: dict[str, Work] = {"search": search, "select": select, "init": init, "confirm": confirm}
-    return {action: answered(work) for action, work in (table | aftercare.HANDLERS).items()}
+    table |= aftercare.HANDLERS
+    if shop.settings.utility:
+        table |= utility_desk.HANDLERS
+    return {action: answered(work) for action, work in table.items()}
 
 
 async def search(shop: Shop, letter: Letter, uow: Any) -> None:
     """search -> on_search: what is on sale that answers the intent; an empty catalog when nothing does."""
     intent, now = translate.intent_from_wire(letter.message), shop.node.trading.now()
-    candidates = await shelf.find_open(uow, intent, now=now, limit=shop.settings.search_offers_max)
-    faces = await shop.faces.of(uow, {offer.provider_id for offer in candidates})
-    found = matching.match(intent, candidates, now=now, providers=faces)
+    found = await shelf.search(
+        uow,
+        intent,
+        now=now,
+        limit=shop.settings.catalog_offers_max,
+        considered_max=shop.settings.search_offers_max,
+        faces=shop.faces,
+    )
+    faces = await shop.faces.of(uow, {offer.provider_id for offer in found})
     by_provider: dict[str, list[Offer]] = {}
-    for offer in found[: shop.settings.catalog_offers_max]:
+    for offer in found:
         by_provider.setdefault(offer.provider_id, []).append(offer)
     pairs = [(faces[provider_id], chosen) for provider_id, chosen in by_provider.items()]
     await shop.reply(uow, letter, translate.catalog_to_wire(pairs))
@@ -59,7 +67,15 @@ async def select(shop: Shop, letter: Letter, uow: Any) -> None:
     provider = await shop.faces.get(uow, demand.provider_id)
     earlier = await _session_order(uow, letter, demand.provider_id)
     free = seller.without_hold(offer, earlier)
-    order = seller.quote(demand, offer=free, provider=provider, session=session, at=shop.moment(), ids=new_ids())
+    order = seller.quote(
+        demand,
+        offer=free,
+        provider=provider,
+        session=session,
+        at=shop.moment(),
+        ids=new_ids(),
+        policy=shop.policy_of(offer),
+    )
     await shop.reply(uow, letter, _quoted(order, provider, free))
 
 
@@ -68,15 +84,16 @@ async def init(shop: Shop, letter: Letter, uow: Any) -> None:
     demand, session = demand_of(translate.selection_from_wire(letter.message)), session_of(letter)
     earlier = await _session_order(uow, letter, demand.provider_id)
     locked = await shelf.lock_all(uow, {demand.offer_id, *([earlier.offer_id] if earlier else [])})
-    provider = await shop.faces.get(uow, demand.provider_id)
+    provider, offer = await shop.faces.get(uow, demand.provider_id), locked.get(demand.offer_id)
     decision = seller.hold(
         demand,
-        offer=locked.get(demand.offer_id),
+        offer=offer,
         provider=provider,
         earlier=earlier,
         session=session,
         at=shop.moment(),
         ids=new_ids(),
+        policy=shop.policy_of(offer),
     )
     await (orders.save if earlier else orders.insert)(uow, decision.order)
     await shelf.save_taken(uow, decision.offer)

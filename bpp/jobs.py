@@ -7,17 +7,15 @@ clock; deliveries begin and end on the trading clock, also whenever a driven one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
-from typing import Any
+from collections.abc import Callable
 
 from beckn.node import Job, Node
-from bpp import contract, seller, shelf
+from bpp import casework, contract, seller, shelf
+from bpp.casework import EXPORT
 from bpp.config import SellerSettings
 from bpp.shop import Shop
-from store import orders, readings, transfers
-from trade.money import Series
-from trade.order import Order
+from store import offer_search, orders
+from store import settling as settling_notes
 
 
 def jobs(settings: SellerSettings, shop: Callable[[Node], Shop]) -> list[Job]:
@@ -27,12 +25,13 @@ def jobs(settings: SellerSettings, shop: Callable[[Node], Shop]) -> list[Job]:
         await expire_quotes(shop(node))
 
     async def deliver(node: Node) -> None:
+        await delist_ended(shop(node))
         await start_deliveries(shop(node))
         await settle_due(shop(node))
 
     return [
         Job("expire_quotes", every_s=settings.expire_every_s, run=expire),
-        Job("deliver", every_s=settings.deliver_every_s, run=deliver, on_clock_move=True),
+        Job(casework.SETTLING_JOB, every_s=settings.deliver_every_s, run=deliver, on_clock_move=True),
     ]
 
 
@@ -71,62 +70,33 @@ async def start_deliveries(shop: Shop) -> int:
             return done
 
 
-async def settle_due(shop: Shop) -> int:
-    """Settle every meter with contracts that are over and measured; how many contracts that were."""
-    done, meter_id = 0, ""
-    while True:
-        async with shop.node.database.unit_of_work() as uow:
-            meters = await orders.to_settle(
-                uow, shop.node.trading.now(), after=meter_id, limit=shop.settings.job_batch_max
-            )
-        for meter_id in meters:
-            done += await settle_meter(shop, meter_id)
-        if len(meters) < shop.settings.job_batch_max:
-            return done
-
-
-async def settle_meter(shop: Shop, meter_id: str) -> int:
-    """Settle everything that is over and measured on one meter; how many contracts that were."""
+async def delist_ended(shop: Shop) -> int:
+    """Take offers whose slots are all over out of the searches; how many there were."""
     done = 0
     while True:
-        settled = await _settle_batch(shop, meter_id)
-        done += settled
-        if settled < shop.settings.job_batch_max:
+        async with shop.node.database.unit_of_work() as uow:
+            ended = await offer_search.delist_ended(uow, shop.node.trading.now(), limit=shop.settings.job_batch_max)
+        done += ended
+        if ended < shop.settings.job_batch_max:
             return done
 
 
-async def _settle_batch(shop: Shop, meter_id: str) -> int:
-    """Settle some contracts of one meter: orders, money and letters in one unit of work."""
-    at = shop.moment()
+async def settle_due(shop: Shop) -> int:
+    """Look at every meter with news or overdue contracts; how many contracts were settled or settled again."""
+    done, meter_id = 0, ""
+    await _note_overdue(shop)
+    while True:
+        async with shop.node.database.unit_of_work() as uow:
+            notes = await settling_notes.noted(uow, EXPORT, after=meter_id, limit=shop.settings.job_batch_max)
+        for note in notes:
+            meter_id = note.meter_id
+            done += await casework.settle_noted(shop, note)
+        if len(notes) < shop.settings.job_batch_max:
+            return done
+
+
+async def _note_overdue(shop: Shop) -> None:
+    """Have the meters looked at whose contracts wait for somebody who has been silent for too long."""
     async with shop.node.database.unit_of_work() as uow:
-        if not await orders.claim_meter(uow, meter_id):
-            return 0  # another worker is at it
-        over = await orders.measured_on_meter(uow, meter_id, at.trading, shop.settings.job_batch_max)
-        over = [order for order in over if order.contracted_wh.slot_s == over[0].contracted_wh.slot_s]
-        if not over:
-            return 0
-        grid = _span(over)
-        metered = await readings.series(uow, meter_id, "EXPORT", grid)
-        due = {order.order_id for order in over if _is_measured(order, grid, metered)}
-        sharing = await orders.on_meter(uow, meter_id, grid.start, grid.end)
-        metered_wh = grid.with_values(tuple(wh or 0 for wh in metered))
-        settled = contract.settle_meter(sharing, metered_wh=metered_wh, due=due, at=at)
-        for entry in settled:
-            await orders.save(uow, entry.order)
-            await shop.tell(uow, entry.order, "on_status")
-        await transfers.post(uow, [transfer for entry in settled for transfer in entry.transfers])
-    return len(settled)
-
-
-def _span(over: Sequence[Order]) -> Series:
-    """Zeros over the slots from the first to the last that hold energy of any of these orders."""
-    bounds = [orders.energy_bounds(order) for order in over]
-    start, slot_s = min(begin for begin, _ in bounds), over[0].contracted_wh.slot_s
-    end: datetime = max(end for _, end in bounds)
-    return Series(start, slot_s, (0,) * (int((end - start).total_seconds()) // slot_s))
-
-
-def _is_measured(order: Order, grid: Series, metered: Sequence[Any]) -> bool:
-    """True when every slot in which the order has energy has a reading."""
-    offset = int((order.contracted_wh.start - grid.start).total_seconds()) // grid.slot_s
-    return all(metered[offset + index] is not None for index, wh in enumerate(order.contracted_wh.values) if wh)
+        for meter_id, start, end in await orders.overdue(uow, shop.node.trading.now(), shop.settings.job_batch_max):
+            await settling_notes.note(uow, meter_id, EXPORT, start, end)

@@ -73,3 +73,7 @@ class UnableToSupport(UnableTo):
 
 class UnableToCurtail(UnableTo):
     """The provider may not take back what it asks to."""
+
+
+class UnableToDispute(UnableTo):
+    """A person may not open or end a dispute so."""

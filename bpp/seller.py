@@ -12,13 +12,13 @@ refusal with a code and a sentence otherwise; nothing here does I/O or knows how
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bpp import refusals, serving
 from bpp.refusals import UnableTo, UnableToConfirm, UnableToHold, UnableToQuote
 from energy_catalog import offers
 from energy_catalog.offers import Offer, Provider
-from trade import pricing
+from trade import pricing, settlement
 from trade.money import Money, Series, Slot, amount_from_milli, is_same_or_rounded, kwh_from_wh
 from trade.order import (
     Customer,
@@ -28,6 +28,9 @@ from trade.order import (
     Side,
     advance,
 )
+from trade.policy import PLAIN, Policy, digest
+from trade.price_rules import block_series
+from trade.quote import Quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,10 @@ class Demand:
     #: The id the buyer proposes for the contract, and the total it believes it pays (with its currency).
     order_id: str = ""
     quote_total: Money | None = None
+    #: The meter whose import counts for the buyer, and the policy it means to agree to, where it names them.
+    buyer_meter_id: str = ""
+    policy: str = ""
+    policy_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +99,13 @@ def quote(
     session: Session,
     at: Moment,
     ids: NewIds,
+    policy: Policy = PLAIN,
     refusal: type[UnableTo] = UnableToQuote,
 ) -> Order:
-    """A draft order with a quote, if the offer can serve the demand now; raises `refusal` with the reason."""
+    """A draft order with a quote, if the offer can serve the demand now; raises `refusal` with the reason.
+
+    `policy` is the one the offer names, in its own words.
+    """
     if provider is None:
         raise refusal(
             refusals.PROVIDER_NOT_FOUND,
@@ -105,13 +116,13 @@ def quote(
             refusals.ITEM_NOT_FOUND,
             f"Provider {demand.provider_id!r} has no item {demand.offer_id!r}; search again for what it sells now.",
         )
+    _check_policy(demand, offer, policy, refusal)
     energy_wh = _demanded(demand, offer, at, refusal)
     serving.check_size(offer, energy_wh, refusal)
     serving.check_on_sale(offer, now_trading=at.trading, refusal=refusal)
     serving.check_gate(offer, energy_wh, now_trading=at.trading, refusal=refusal)
     serving.check_free(offer, energy_wh, refusal)
-    price = serving.slots_of(offer.price_micro_per_kwh, energy_wh)
-    return Order(
+    order = Order(
         order_id=ids.order_id,
         side=Side.SELLER,
         state=OrderState.INITIALISED,
@@ -120,7 +131,7 @@ def quote(
         provider_id=offer.provider_id,
         offer_id=offer.offer_id,
         contracted_wh=energy_wh,
-        price_micro_per_kwh=price,
+        price_micro_per_kwh=_prices(offer, energy_wh),
         currency=offer.currency,
         created_at=at.wall,
         updated_at=at.wall,
@@ -129,21 +140,45 @@ def quote(
         source=offer.source.value,
         fulfillment_id=demand.fulfillment_id or "1",
         fulfillment_type=offer.fulfillment_type,
-        wheeling_micro_per_kwh=offer.wheeling_micro_per_kwh,
-        quote=pricing.quote(
-            energy_wh=energy_wh,
-            price_micro_per_kwh=price,
-            wheeling_micro_per_kwh=offer.wheeling_micro_per_kwh,
-            currency=offer.currency,
-            now=at.wall,
-            ttl_s=offer.quote_ttl_s,
-            quote_id=ids.quote_id,
-        ),
+        wheeling_micro_per_kwh=offer.wheeling_micro_per_kwh or policy.wheeling_buyer_micro_per_kwh,
+        wheeling_seller_micro_per_kwh=policy.wheeling_seller_micro_per_kwh,
         customer=demand.customer,
         cancellation_terms=offer.cancellation_terms,
         payment_id=ids.payment_id,
         tracking_token=ids.tracking_token,
+        policy=policy,
+        buyer_meter_id=demand.buyer_meter_id,
+        available_wh=serving.slots_of(offer.available_wh, energy_wh),
     )
+    return replace(order, quote=priced(order, energy_wh, at=at, ttl_s=offer.quote_ttl_s, quote_id=ids.quote_id))
+
+
+def priced(order: Order, energy_wh: Series, *, at: Moment, ttl_s: int, quote_id: str) -> Quote:
+    """What this energy costs at the order's prices and under its policy, for `ttl_s` from now (wall clock)."""
+    lines = settlement.quote_lines(order, energy_wh)
+    return Quote(quote_id, order.currency, lines, at.wall + timedelta(seconds=ttl_s), ttl_s)
+
+
+def _prices(offer: Offer, energy_wh: Series) -> Series:
+    """The price of each slot ordered: the offer's, or what its blocks make of the quantity."""
+    tiers = offer.price_model.tiers
+    return block_series(tiers, energy_wh) if tiers else serving.slots_of(offer.price_micro_per_kwh, energy_wh)
+
+
+def _check_policy(demand: Demand, offer: Offer, policy: Policy, refusal: type[UnableTo]) -> None:
+    """Refuse rules that are not the offer's, and a meter that would trade with itself."""
+    said = (demand.policy or policy.id, demand.policy_digest or digest(policy))
+    if demand.policy and said != (policy.id, digest(policy)):
+        raise refusal(
+            refusals.QUOTE_UNAVAILABLE,
+            f"The offer is settled by policy {policy.id} (digest {digest(policy)}), not by {said[0][:60]!r}"
+            f" ({said[1][:16]}); search again for its terms.",
+        )
+    if offer.meter_id and demand.buyer_meter_id == offer.meter_id:
+        raise refusal(
+            refusals.INVALID_REQUEST,
+            "The meter named in BUYER_METER is the seller's own; a contract needs two meters.",
+        )
 
 
 def hold(
@@ -155,6 +190,7 @@ def hold(
     session: Session,
     at: Moment,
     ids: NewIds,
+    policy: Policy = PLAIN,
 ) -> Decision:
     """A fresh quote whose energy is held until it expires.
 
@@ -164,8 +200,22 @@ def hold(
     check_replaceable(earlier)
     if demand.customer is None:
         raise UnableToHold(refusals.INVALID_REQUEST, "Say who is billed: order.billing with a name.")
+    if policy.is_two_sided and not demand.buyer_meter_id:
+        raise UnableToHold(
+            refusals.INVALID_REQUEST,
+            f"Policy {policy.id} settles by both meters; name the buyer's: order.tags BUYER_METER with a meter_id.",
+        )
     free = without_hold(offer, earlier)
-    order = quote(demand, offer=free, provider=provider, session=session, at=at, ids=ids, refusal=UnableToHold)
+    order = quote(
+        demand,
+        offer=free,
+        provider=provider,
+        session=session,
+        at=at,
+        ids=ids,
+        policy=policy,
+        refusal=UnableToHold,
+    )
     assert free is not None  # noqa: S101 - quote() refuses when there is no offer
     if earlier is not None:
         order = replace(

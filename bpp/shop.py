@@ -18,13 +18,15 @@ from beckn import envelope
 from beckn.actions import ACTIONS, Role
 from beckn.envelope import Letter, Party
 from beckn.node import Node
-from bpp import translate
+from bpp import refusals, translate
 from bpp.config import SellerSettings
-from bpp.refusals import UnableTo
+from bpp.refusals import UnableTo, UnableToQuote
 from bpp.seller import Demand, Moment, NewIds, Session
 from bpp.shelf import Faces
 from bpp.translate import Selection, WireRefusal
+from energy_catalog.offers import Offer
 from trade.order import Order
+from trade.policy import PLAIN, Policy
 
 log = structlog.get_logger("bpp")
 
@@ -40,6 +42,20 @@ class Shop:
     def moment(self) -> Moment:
         """Now, on both clocks."""
         return Moment(wall=self.node.wall.now(), trading=self.node.trading.now())
+
+    def policy_of(self, offer: Offer | None) -> Policy:
+        """The policy an offer names; an offer of one that this node was not given any more cannot be sold.
+
+        Raises UnableToQuote.
+        """
+        named = self.settings.policies.get(offer.policy) if offer else PLAIN
+        if named is None:
+            raise UnableToQuote(
+                refusals.ITEM_NOT_FOUND,
+                f"The offer is settled by policy {offer.policy if offer else ''}, which this node does not have any"
+                " more; it cannot be ordered.",
+            )
+        return named
 
     def track_url(self, order: Order) -> str:
         """Where anybody who has the link can follow the delivery."""
@@ -75,29 +91,50 @@ class Shop:
 
     async def tell(self, uow: Any, order: Order, action: str) -> None:
         """Send the buyer's node an on_status or on_update that it did not ask for, with the order as it is now."""
-        url = await self.node.directory.url_of(order.counterparty_id, Role.BAP.value)
+        provider = await self.faces.known(uow, order.provider_id)
+        await self.call_back(
+            uow,
+            action,
+            translate.order_to_wire(order, provider),
+            receiver_id=order.counterparty_id,
+            transaction_id=order.transaction_id,
+            message_id=str(uuid.uuid4()),
+        )
+
+    async def call_back(
+        self,
+        uow: Any,
+        action: str,
+        message: dict[str, Any],
+        error: dict[str, Any] | None = None,
+        *,
+        receiver_id: str,
+        transaction_id: str,
+        message_id: str,
+    ) -> None:
+        """Send a callback without the letter it answers at hand: unsolicited, or later than the letter's own work."""
+        url = await self.node.directory.url_of(receiver_id, Role.BAP.value)
         if url is None:
             # Nothing is lost: the buyer's node can ask for the status once it is in the registry again.
-            log.warning("buyer_not_in_registry", buyer=order.counterparty_id, order_id=order.order_id, action=action)
+            log.warning("buyer_not_in_registry", buyer=receiver_id, transaction_id=transaction_id, action=action)
             return
-        now, message_id = self.node.wall.now(), str(uuid.uuid4())
+        now = self.node.wall.now()
         context = envelope.request_context(
             action=action,
             network=self.node.network,
-            bap=Party(order.counterparty_id, url),
+            bap=Party(receiver_id, url),
             bpp=self.node.me,
-            transaction_id=order.transaction_id,
+            transaction_id=transaction_id,
             message_id=message_id,
             now=now,
         )
-        provider = await self.faces.known(uow, order.provider_id)
         await self.node.outbox.post(
             uow,
             action=action,
-            receiver_id=order.counterparty_id,
+            receiver_id=receiver_id,
             url=url,
-            body=envelope.build(context, translate.order_to_wire(order, provider)),
-            transaction_id=order.transaction_id,
+            body=envelope.build(context, message, error),
+            transaction_id=transaction_id,
             message_id=message_id,
             now=now,
         )
@@ -121,6 +158,9 @@ def demand_of(selection: Selection) -> Demand:
         customer=selection.customer,
         order_id=selection.order_id,
         quote_total=selection.quote_total,
+        buyer_meter_id=selection.buyer_meter_id,
+        policy=selection.policy,
+        policy_digest=selection.policy_digest,
     )
 
 

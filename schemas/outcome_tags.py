@@ -68,8 +68,7 @@ def settlement_from_wire(groups: Iterable[Mapping[str, Any]] | None, *, path: st
 class DisputeTag(NamedTuple):
     """An objection: `state` OPEN or RESOLVED, `opened_by` BUYER or SELLER.
 
-    `total` is what its sender says the buyer owes (a decimal, empty where it cannot say); the sender's FINAL_ALLOC, if
-    it has one, stands beside it.
+    `total` is what the buyer's node owes the seller's by its sender's books (a decimal, empty where it cannot say).
     """
 
     dispute_id: str
@@ -116,7 +115,7 @@ def dispute_from_wire(groups: Iterable[Mapping[str, Any]] | None, *, path: str) 
 class ResolutionTag(NamedTuple):
     """How an objection ended: `outcome` ACCEPT_THEIRS, WITHDRAW, AGREED or LESSER; `by` BUYER or SELLER decided.
 
-    `total` is what the buyer owes now, as its sender booked it (a decimal).
+    `total` is what the buyer's node owes the seller's now, as its sender booked it (a decimal).
     """
 
     dispute_id: str

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from store import order_document
 from store.db import UnitOfWork
+from trade import deadlines
 from trade.order import (
     TRANSITIONS,
     Order,
@@ -43,6 +44,8 @@ _COLUMNS = (
     "document",
     "created_at",
     "updated_at",
+    "buyer_meter_id",
+    "next_due",
 )
 _INSERT = (
     f"INSERT INTO orders ({', '.join(_COLUMNS)}) VALUES ({', '.join(f'${n + 1}' for n in range(len(_COLUMNS)))})"  # noqa: S608
@@ -52,13 +55,8 @@ _UPDATE = (
     f"UPDATE orders SET {', '.join(f'{name} = ${n + 2}' for n, name in enumerate(_COLUMNS[1:]))}"  # noqa: S608
     " WHERE order_id = $1"
 )
-#: A seller's contract `o` whose slots are over at $1 and all measured (a correction is no second measurement).
-_MEASURED = (
-    "o.side = 'SELLER' AND o.state IN ('ACTIVE', 'DELIVERING') AND o.delivery_end <= $1"
-    " AND (SELECT coalesce(sum(r.slot_s), 0) FROM readings r WHERE r.meter_id = o.meter_id AND r.flow = 'EXPORT'"
-    "      AND r.version = 1 AND r.starts_at >= o.delivery_start AND r.starts_at < o.delivery_end)"
-    "     >= extract(epoch FROM o.delivery_end - o.delivery_start)"
-)
+#: Contracts with a claim on their meter's energy: in delivery, and settled ones that a correction may settle again.
+_CLAIMS = ["ACTIVE", "DELIVERING", "DISPUTED", "COMPLETED"]
 
 
 class OrderExists(Exception):
@@ -220,19 +218,28 @@ async def to_start(uow: UnitOfWork, now_trading: datetime, limit: int) -> list[O
     return _orders(rows)
 
 
-async def to_settle(uow: UnitOfWork, now_trading: datetime, *, after: str = "", limit: int) -> list[str]:
-    """Meters, in order of id from `after` on, with an order whose slots are over and all measured.
-
-    An order whose readings are late is simply not due yet, and does not keep the others waiting.
-    """
+async def overdue(uow: UnitOfWork, now_trading: datetime, limit: int) -> list[tuple[str, datetime, datetime]]:
+    """Meters with a seller's contract that is to be settled whether or not anybody speaks, and the time it spans."""
     rows = await uow.connection.fetch(
-        f"SELECT DISTINCT o.meter_id FROM orders o WHERE {_MEASURED} AND o.meter_id > $2"  # noqa: S608
-        " ORDER BY o.meter_id LIMIT $3",
+        "SELECT meter_id, min(delivery_start), max(delivery_end) FROM orders"
+        " WHERE side = 'SELLER' AND next_due <= $1 AND state = ANY($2) GROUP BY meter_id ORDER BY meter_id LIMIT $3",
         now_trading,
-        after,
+        ["ACTIVE", "DELIVERING"],
         limit,
     )
-    return [row["meter_id"] for row in rows]
+    return [tuple(row) for row in rows]
+
+
+async def lapsed_disputes(uow: UnitOfWork, side: Side, now_trading: datetime, limit: int) -> list[Order]:
+    """Disputes nobody decided in time, locked; those locked elsewhere are left for later."""
+    rows = await uow.connection.fetch(
+        "SELECT document FROM orders WHERE side = $1 AND state = 'DISPUTED' AND next_due <= $2"
+        " ORDER BY next_due LIMIT $3 FOR UPDATE SKIP LOCKED",
+        side,
+        now_trading,
+        limit,
+    )
+    return _orders(rows)
 
 
 async def claim_meter(uow: UnitOfWork, meter_id: str) -> bool:
@@ -245,16 +252,42 @@ async def claim_meter(uow: UnitOfWork, meter_id: str) -> bool:
     )
 
 
-async def measured_on_meter(uow: UnitOfWork, meter_id: str, now_trading: datetime, limit: int) -> list[Order]:
-    """Contracts on a meter that are over, measured and not settled, locked in order of id."""
-    rows = await uow.connection.fetch(
-        f"SELECT document FROM orders o WHERE {_MEASURED} AND o.meter_id = $2"  # noqa: S608
-        " ORDER BY order_id LIMIT $3 FOR UPDATE",
-        now_trading,
+async def lock_on_meter(
+    uow: UnitOfWork,
+    meter_id: str,
+    start: datetime,
+    end: datetime,
+    *,
+    after: tuple[datetime, str] | None = None,
+    limit: int,
+) -> list[Order]:
+    """Claims on a meter's energy between two instants, locked; the earliest to end that come after a place in line.
+
+    They are locked in order of id, as everywhere, and given in order of their end.
+    """
+    ids = await uow.connection.fetch(
+        "SELECT order_id FROM orders WHERE meter_id = $1 AND side = 'SELLER' AND state = ANY($2)"
+        " AND delivery_end > $3 AND delivery_start < $4"
+        " AND ($5::timestamptz IS NULL OR (delivery_end, order_id) > ($5, $6))"
+        " ORDER BY delivery_end, order_id LIMIT $7",
         meter_id,
+        _CLAIMS,
+        start,
+        end,
+        after[0] if after else None,
+        after[1] if after else "",
         limit,
     )
-    return _orders(rows)
+    rows = await uow.connection.fetch(
+        "SELECT document FROM orders WHERE order_id = ANY($1) ORDER BY order_id FOR UPDATE",
+        [row["order_id"] for row in ids],
+    )
+    return sorted(_orders(rows), key=place)
+
+
+def place(order: Order) -> tuple[datetime, str]:
+    """An order's place in the line of its meter's claims."""
+    return energy_bounds(order)[1], order.order_id
 
 
 async def on_meter(
@@ -265,11 +298,11 @@ async def on_meter(
     Those are contracts in delivery and settled ones. None for an instant means no bound on that side.
     """
     rows = await uow.connection.fetch(
-        "SELECT document FROM orders WHERE meter_id = $1 AND side = 'SELLER'"
-        " AND state IN ('ACTIVE', 'DELIVERING', 'COMPLETED')"
-        " AND ($2::timestamptz IS NULL OR delivery_end > $2) AND ($3::timestamptz IS NULL OR delivery_start < $3)"
+        "SELECT document FROM orders WHERE meter_id = $1 AND side = 'SELLER' AND state = ANY($2)"
+        " AND ($3::timestamptz IS NULL OR delivery_end > $3) AND ($4::timestamptz IS NULL OR delivery_start < $4)"
         " ORDER BY order_id",
         meter_id,
+        _CLAIMS,
         start,
         end,
     )
@@ -296,6 +329,8 @@ def _row(order: Order) -> tuple[Any, ...]:
         order_document.to_document(order),
         order.created_at,
         order.updated_at,
+        order.buyer_meter_id,
+        deadlines.next_due(order),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from trade.order import Order, OrderState
+from trade.order import Order, OrderState, Side
 
 #: States in which money may be reserved for an order that is not settled.
 LIVE = frozenset(
@@ -56,7 +56,14 @@ def ratings_until(order: Order) -> datetime:
 
 
 def next_due(order: Order) -> datetime | None:
-    """When somebody has to act on the order at the latest; None when nothing about it is open."""
+    """When somebody has to act on the order at the latest; None when nothing about it is open.
+
+    A seller closes every round of allocations when it is due; a buyer waits for the last.
+    """
     if order.state is OrderState.DISPUTED:
         return order.dispute_until
-    return settle_by(order) if order.state in LIVE else None
+    if order.state not in LIVE:
+        return None
+    if order.side is Side.SELLER and order.policy.is_two_sided:
+        return allocation_due(order, min(order.alloc_round + 1, order.policy.rounds))
+    return settle_by(order)

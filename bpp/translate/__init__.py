@@ -22,19 +22,35 @@ from bpp.translate.requests import (
     selection_from_wire,
     status_from_wire,
     support_from_wire,
+    total_from_wire,
     track_from_wire,
     update_from_wire,
 )
-from bpp.translate.views import CancelRequest, PaymentView, RatingRequest, Selection, SupportRequest, UpdateRequest
+from bpp.translate.views import (
+    AllocationNotice,
+    CancelRequest,
+    DisputeNotice,
+    PaymentView,
+    RatingRequest,
+    ResolutionNotice,
+    Selection,
+    SupportRequest,
+    UpdateNotice,
+    UpdateRequest,
+)
 from schemas.values import WireRefusal
 
 __all__ = [
     "RATING_CATEGORIES",
+    "AllocationNotice",
     "CancelRequest",
+    "DisputeNotice",
     "PaymentView",
     "RatingRequest",
+    "ResolutionNotice",
     "Selection",
     "SupportRequest",
+    "UpdateNotice",
     "UpdateRequest",
     "WireRefusal",
     "cancel_from_wire",
@@ -51,6 +67,7 @@ __all__ = [
     "status_from_wire",
     "support_from_wire",
     "support_to_wire",
+    "total_from_wire",
     "track_from_wire",
     "tracking_to_wire",
     "update_from_wire",

@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bpp.translate import catalog
+from bpp.translate import catalog, outcomes
 from energy_catalog.offers import Offer, Provider
 from schemas import tags, values
-from trade.money import Series, currency_exponent
+from trade.money import currency_exponent
 from trade.order import Order, OrderState
+from trade.policy import PLAIN, digest
 from trade.quote import TITLES, CancellationTerm, LineKind, QuoteLine
 
 #: What people read beside each line of a quote.
 _LINE_NAMES = {
     LineKind.ENERGY: "Energy",
     LineKind.WHEELING: "Wheeling: carrying the energy over the grid",
+    LineKind.TAX: "Tax on the energy",
+    LineKind.PLATFORM_FEE: "Fee of the platform",
+    LineKind.UTILITY_FEE: "Fee of the utility",
+    LineKind.PENALTY: "Penalty: energy contracted and not taken",
+    LineKind.DEVIATION: "Deviation: energy contracted and not taken, at the utility's tariff",
     LineKind.CANCELLATION_FEE: "Cancellation fee",
+    LineKind.RESOLUTION: "What was decided in a dispute",
 }
 
 #: (order.status, code of the fulfillment's state) of each state a seller tells about. A held order has no status:
@@ -25,6 +32,7 @@ _STATES: dict[OrderState, tuple[str, str]] = {
     OrderState.ACTIVE: ("ACTIVE", "ORDER_PLACED"),
     OrderState.DELIVERING: ("ACTIVE", "ORDER_PLACED"),
     OrderState.CANCELLING: ("ACTIVE", "ORDER_PLACED"),
+    OrderState.DISPUTED: ("COMPLETE", "ORDER_COMPLETED"),
     OrderState.COMPLETED: ("COMPLETE", "ORDER_COMPLETED"),
     OrderState.CANCELLED: ("CANCELLED", "CANCELLED"),
     OrderState.EXPIRED: ("CANCELLED", "CANCELLED"),
@@ -40,25 +48,24 @@ _CANCELLED_BY = {"BUYER": "CONSUMER", "SELLER": "PROVIDER"}
 def quote_to_wire(order: Order, provider: Provider, offer: Offer) -> dict[str, Any]:
     """The message of an on_select (no customer known yet) or on_init: what the order would cost. It has no id yet.
 
-    The item says what each slot costs, how much of the offer is still free and when orders end.
+    The item says what each slot costs, how much of the offer is still free in each, when orders end and by which policy
+    it would be settled.
     """
-    wire = _order(order, provider)
+    wire = _order(order, provider, gate_closure_s=offer.gate_closure_s)
     item = wire["items"][0]
     item["quantity"]["available"] = values.energy_to_wire(offer.available_wh.total)
-    item["tags"] = [
-        *catalog.series_to_wire(order.contracted_wh, order.price_micro_per_kwh),
-        catalog.terms_to_wire(order.wheeling_micro_per_kwh, gate_closure_s=offer.gate_closure_s),
-    ]
+    if order.buyer_meter_id:
+        wire["tags"] = [tags.buyer_meter_to_wire(order.buyer_meter_id)]
     if order.customer is not None:
         wire |= _terms(order)
     return {"order": wire}
 
 
-def order_to_wire(order: Order, provider: Provider, *, metered_wh: Series | None = None) -> dict[str, Any]:
+def order_to_wire(order: Order, provider: Provider) -> dict[str, Any]:
     """The message of on_confirm, on_status, on_update and on_cancel: the contract and what became of it.
 
-    Once settled, the quote holds the final lines, METER_READINGS what was delivered to this order in each slot
-    (`metered_wh`, or what was settled), and SETTLEMENT when and how much.
+    Once settled, the quote holds the final lines; which tag groups tell of allocations, settlement and disputes is in
+    `outcomes`.
     """
     wire: dict[str, Any] = {"id": order.wire_order_id or order.order_id}
     status, state_code = _STATES.get(order.state, ("", "ORDER_PLACED"))
@@ -74,19 +81,19 @@ def order_to_wire(order: Order, provider: Provider, *, metered_wh: Series | None
         wire["cancellation"] = _cancellation(order)
     wire["created_at"] = values.instant_to_wire(order.created_at)
     wire["updated_at"] = values.instant_to_wire(order.updated_at)
-    wire["tags"] = [tags.group_to_wire(tags.ORDER_STATE, {"state": order.state.value}), *_outcome(order, metered_wh)]
+    wire["tags"] = [tags.group_to_wire(tags.ORDER_STATE, {"state": order.state.value}), *outcomes.groups(order)]
     return {"order": wire}
 
 
-def _order(order: Order, provider: Provider) -> dict[str, Any]:
-    """What every message about an order has: who sells what, when, for how much."""
+def _order(order: Order, provider: Provider, *, gate_closure_s: int | None = None) -> dict[str, Any]:
+    """What every message about an order has: who sells what, when, for how much, under which rules."""
     contracted, price = order.contracted_wh, order.price_micro_per_kwh
     item = {
         "id": order.offer_id,
         "descriptor": catalog.item_descriptor(order.source),
         "price": catalog.price_to_wire(contracted, price, order.currency),
         "quantity": {"selected": values.energy_to_wire(contracted.total)},
-        "tags": catalog.series_to_wire(contracted, None),
+        "tags": _item_tags(order, gate_closure_s),
     }
     fulfillment: dict[str, Any] = {
         "id": order.fulfillment_id or "1",
@@ -104,6 +111,23 @@ def _order(order: Order, provider: Provider) -> dict[str, Any]:
     if order.cancellation_terms:
         wire["cancellation_terms"] = terms_to_wire(order.cancellation_terms)
     return wire
+
+
+def _item_tags(order: Order, gate_closure_s: int | None) -> list[dict[str, Any]]:
+    """The series of the contract and the terms it is under. plain@1 is what a contract is under that names none."""
+    groups = catalog.series_to_wire(order.contracted_wh, order.price_micro_per_kwh)
+    for code, series in ((tags.AVAILABLE_SERIES, order.available_wh), (tags.CURTAILED_SERIES, order.curtailed_wh)):
+        if series is not None:
+            groups.append(tags.series_to_wire(code, series.start, series.slot_s, series.values))
+    named = order.policy != PLAIN
+    terms = tags.OfferTermsTag(
+        order.wheeling_micro_per_kwh,
+        gate_closure_s,
+        order.policy.id if named else "",
+        digest(order.policy) if named else "",
+        order.wheeling_seller_micro_per_kwh or None,
+    )
+    return [*groups, tags.offer_terms_to_wire(terms)]
 
 
 def _terms(order: Order) -> dict[str, Any]:
@@ -190,16 +214,3 @@ def _cancellation(order: Order) -> dict[str, Any]:
     elif order.refusal:
         cancellation["reason"] = {"id": "OTHER", "descriptor": {"short_desc": order.refusal[:TEXT_CHARS_MAX]}}
     return cancellation
-
-
-def _outcome(order: Order, metered_wh: Series | None) -> list[dict[str, Any]]:
-    settlement = order.settlement
-    metered = metered_wh or (settlement.delivered_wh if settlement else None)
-    groups = []
-    if metered is not None:
-        groups.append(tags.series_to_wire(tags.METER_READINGS, metered.start, metered.slot_s, metered.values))
-    if settlement is not None:
-        total = values.amount_to_wire(settlement.total_milli, exponent=currency_exponent(order.currency))
-        outcome = {"settled_at": values.instant_to_wire(settlement.settled_at), "total": total}
-        groups.append(tags.group_to_wire(tags.SETTLEMENT, outcome))
-    return groups

@@ -6,12 +6,24 @@ A WireRefusal names what cannot be acted on; the handler answers with an error c
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from bpp.translate.views import CancelRequest, PaymentView, RatingRequest, Selection, SupportRequest, UpdateRequest
+from bpp.translate.views import (
+    AllocationNotice,
+    CancelRequest,
+    DisputeNotice,
+    PaymentView,
+    RatingRequest,
+    ResolutionNotice,
+    Selection,
+    SupportRequest,
+    UpdateNotice,
+    UpdateRequest,
+)
 from energy_catalog.offers import Intent, Source
-from schemas import tags, values
+from schemas import outcome_tags, tags, values
 from schemas.values import WireRefusal
 from trade.money import Money, Series, currency_exponent
 from trade.order import Customer
@@ -27,7 +39,13 @@ _RATING_CATEGORIES |= {"SUPPORT": "Support", "FULFILLMENT": "Fulfillment", "PROV
 #: Parts of an order a buyer may ask to change: the quantity of its item.
 _UPDATE_TARGET = re.compile(r"(?:message\.)?(?:order\.)?items?(?:\[0\])?(?:\.(?:quantity|tags)\b.*)?|fulfillments?")
 
+#: Other things an update may bring: the buyer's allocation, an objection, the end of one.
+_NOTICE = re.compile(r"(?:message\.)?(?:order\.)?tags\.(BUYER_ALLOC|DISPUTE|RESOLUTION)")
+
 _METRES = {"m": Decimal(1), "metre": Decimal(1), "meter": Decimal(1), "km": Decimal(1000)}
+
+#: Where the groups of an order stand.
+_TAGS = "message.order.tags"
 
 #: Widest search radius: half way round the globe.
 RADIUS_M_MAX = 20_040_000
@@ -125,6 +143,7 @@ def selection_from_wire(message: dict[str, Any]) -> Selection:
     window = values.window_from_stops(fulfillment.get("stops"), path="message.order.fulfillments[0].stops")
     billing = order.get("billing")
     payments = order.get("payments")
+    terms = tags.offer_terms_from_wire(item.get("tags"), path="message.order.items[0].tags")
     return Selection(
         provider_id=order["provider"]["id"],
         offer_id=item["id"],
@@ -137,6 +156,9 @@ def selection_from_wire(message: dict[str, Any]) -> Selection:
         order_id=order.get("id", ""),
         payment=_payment(payments[0]) if payments else None,
         quote_total=_total(order),
+        buyer_meter_id=tags.buyer_meter_from_wire(order.get("tags"), path=_TAGS),
+        policy=terms.policy,
+        policy_digest=terms.policy_digest,
     )
 
 
@@ -187,17 +209,69 @@ def _total(order: dict[str, Any]) -> Money | None:
     return Money(values.amount_from_wire(price[member], exponent=exponent, path=f"{path}.{member}"), currency)
 
 
-def update_from_wire(message: dict[str, Any]) -> UpdateRequest:
-    """Which order's energy is to change to what; raises WireRefusal (30012 for any other target)."""
+def update_from_wire(message: dict[str, Any]) -> UpdateNotice:
+    """What an update brings: other energy, the buyer's allocation, an objection or the end of one.
+
+    Raises WireRefusal: 30012 for any other target, 30000 for a group that is missing or cannot be read.
+    """
     targets = [target.strip() for target in message["update_target"].split(",")]
+    notice = _NOTICE.fullmatch(targets[0])
+    if len(targets) == 1 and notice:
+        return _NOTICES[notice[1]](message["order"])
     unknown = [target for target in targets if not _UPDATE_TARGET.fullmatch(target)]
     if unknown or all(target.startswith("fulfillment") for target in targets):
-        sentence = f'is "{message["update_target"]}"; only the quantity of the item can change: "item".'
+        sentence = (
+            f'is "{message["update_target"]}"; name one of "item" (its quantity changes), "order.tags.BUYER_ALLOC",'
+            ' "order.tags.DISPUTE" and "order.tags.RESOLUTION".'
+        )
         raise values.refuse("message.update_target", sentence, code="30012")
     order = message["order"]
     item = values.only_one(order.get("items"), path="message.order.items", what="offer")
     energy_wh, requested_wh = _requested(item)
     return UpdateRequest(order["id"], energy_wh, requested_wh)
+
+
+def _allocation(order: dict[str, Any]) -> AllocationNotice:
+    said = tags.allocation_from_wire(order.get("tags"), tags.BUYER_ALLOC, path=_TAGS)
+    if said is None:
+        raise _missing(tags.BUYER_ALLOC)
+    return AllocationNotice(order["id"], Series(said.start, said.slot_s, said.values), said.round)
+
+
+def _objection(order: dict[str, Any]) -> DisputeNotice:
+    said = outcome_tags.dispute_from_wire(order.get("tags"), path=_TAGS)
+    if said is None:
+        raise _missing(tags.DISPUTE)
+    return DisputeNotice(order["id"], said.dispute_id, said.reason, said.total, said.until)
+
+
+def _resolution(order: dict[str, Any]) -> ResolutionNotice:
+    said = outcome_tags.resolution_from_wire(order.get("tags"), path=_TAGS)
+    if said is None:
+        raise _missing(tags.RESOLUTION)
+    return ResolutionNotice(order["id"], said.dispute_id, said.outcome, said.total, said.note)
+
+
+_NOTICES: dict[str, Callable[[dict[str, Any]], UpdateNotice]] = {
+    tags.BUYER_ALLOC: _allocation,
+    tags.DISPUTE: _objection,
+    tags.RESOLUTION: _resolution,
+}
+
+
+def _missing(code: str) -> WireRefusal:
+    return values.refuse(f"{_TAGS}.{code}", "is missing, though the update_target names it.")
+
+
+def total_from_wire(notice: DisputeNotice | ResolutionNotice, currency: str) -> int | None:
+    """The figure a notice names, thousandths of a minor unit of the order's currency; None when it names none.
+
+    Raises WireRefusal for one that is no amount.
+    """
+    if not notice.total:
+        return None
+    code = tags.DISPUTE if isinstance(notice, DisputeNotice) else tags.RESOLUTION
+    return values.amount_from_wire(notice.total, exponent=currency_exponent(currency), path=f"{_TAGS}.{code}.total")
 
 
 def cancel_from_wire(message: dict[str, Any]) -> CancelRequest:

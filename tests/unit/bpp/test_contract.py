@@ -7,18 +7,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from bpp import contract, refusals
 from bpp.refusals import UnableToCancel, UnableToCurtail, UnableToUpdate
 from bpp.seller import Decision
 from energy_catalog.offers import OfferState
-from tests.support.seller_cases import confirmed, demand, ids, moment
-from tests.support.trade_cases import EVENING_BEFORE, HOUR_S, SLOT_START, an_offer, hours
-from trade.money import Series
-from trade.order import Order, OrderState
-from trade.quote import LineKind
+from tests.support.seller_cases import confirmed, demand, moment
+from tests.support.trade_cases import EVENING_BEFORE, SLOT_START, an_offer, hours
+from trade.order import OrderState
 
 GATE = SLOT_START - timedelta(hours=1)
 SECOND = timedelta(seconds=1)
@@ -218,108 +214,3 @@ def test_a_provider_that_gives_up_costs_the_buyer_nothing() -> None:
     assert decision.order.quote is not None
     assert decision.order.quote.total_milli == 0
     assert decision.offer.available_wh == hours(0, 0, 3000)
-
-
-# --- settle ----------------------------------------------------------------------------------------------------------
-
-
-def running(number: int, *values: int, start: Any = SLOT_START) -> Order:
-    """A contract over these hours, in delivery."""
-    offer = an_offer(offered_wh=Series(SLOT_START, HOUR_S, (10_000,) * 6), order_wh_max=10**9)
-    sold = confirmed(demand(requested_wh=hours(*values, start=start)), offer=offer, ids=ids(number))
-    return contract.start(sold.order, now_wall=EVENING_BEFORE)
-
-
-def settle(orders: list[Order], metered: Series, *due: str) -> dict[str, Order]:
-    done = contract.settle_meter(orders, metered_wh=metered, due=due, at=moment(trading=metered.end))
-    return {entry.order.order_id: entry.order for entry in done}
-
-
-def delivered(order: Order) -> tuple[int, ...]:
-    assert order.settlement is not None
-    return order.settlement.delivered_wh.values
-
-
-def test_a_short_meter_is_shared_in_proportion_to_the_contracts() -> None:
-    done = settle([running(1, 3000, 0), running(2, 1000, 500)], hours(2000, 900), "order-1", "order-2")
-    assert delivered(done["order-1"]) == (1500, 0)
-    assert delivered(done["order-2"]) == (500, 500)
-
-
-def test_orders_that_are_not_due_keep_their_share() -> None:
-    early, long = running(1, 1000), running(2, 1000, 1000)
-    done = settle([early, long], hours(1000), "order-1")
-    assert delivered(done["order-1"]) == (500,)
-    later = settle([done["order-1"], long], hours(1000, 800), "order-2")
-    assert delivered(later["order-2"]) == (500, 800)
-
-
-def test_a_correction_after_one_settlement_never_allocates_more_than_was_metered() -> None:
-    first = settle([running(1, 1000), running(2, 1000)], hours(1000), "order-1")["order-1"]
-    second = running(2, 1000)
-    assert delivered(settle([first, second], hours(1400), "order-2")["order-2"]) == (900,)
-    assert delivered(settle([first, second], hours(300), "order-2")["order-2"]) == (0,)
-    assert delivered(settle([first, second], hours(9000), "order-2")["order-2"]) == (1000,)
-
-
-def test_an_order_with_empty_slots_at_its_ends_settles_over_its_own_slots() -> None:
-    order = running(1, 0, 1000, 0)
-    done = settle([order], hours(700, start=SLOT_START + timedelta(hours=1)), "order-1")
-    assert delivered(done["order-1"]) == (0, 700, 0)
-
-
-def test_settling_pays_the_provider_and_the_utility() -> None:
-    order = running(1, 1000)
-    [entry] = contract.settle_meter([order], metered_wh=hours(500), due=["order-1"], at=moment(trading=SLOT_START))
-    [paid] = [{leg.account: leg.amount_milli for leg in transfer.legs} for transfer in entry.transfers]
-    assert paid == {"receivable:bap.example": -11_000, "provider:home-7": 10_000, "utility": 1_000}
-    assert entry.order.settlement is not None
-    assert entry.order.settlement.settled_at == SLOT_START
-    assert [line.kind for line in entry.order.settlement.lines] == [LineKind.ENERGY, LineKind.WHEELING]
-
-
-def test_a_contract_that_was_never_started_is_settled_all_the_same() -> None:
-    active = confirmed(demand(1000)).order
-    assert settle([active], hours(1000), "order-1")["order-1"].state is OrderState.COMPLETED
-
-
-def test_orders_with_other_slots_on_one_meter_cannot_be_shared_out() -> None:
-    with pytest.raises(ValueError, match="same slots"):
-        settle([running(1, 1000)], Series(SLOT_START, 900, (1, 1, 1, 1)), "order-1")
-
-
-def test_tracking_shows_the_share_of_what_was_read_so_far() -> None:
-    one, two = running(1, 1000, 1000), running(2, 1000, 1000)
-    assert contract.share_of(one, [one, two], metered_wh=hours(1000, 0)) == hours(500, 0)
-
-
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 2), st.lists(st.integers(0, 3000), min_size=1, max_size=3)), min_size=1, max_size=6
-    ),
-    st.lists(st.integers(0, 6000), min_size=5, max_size=5),
-    st.randoms(use_true_random=False),
-)
-def test_in_whatever_order_contracts_settle_no_slot_gives_more_than_its_meter(
-    contracts: list[tuple[int, list[int]]], metered: list[int], dice: Any
-) -> None:
-    """Each is settled alone, in any order: the shares never sum above the meter, and above nobody's contract."""
-    orders = [
-        running(n, *values, start=SLOT_START + timedelta(hours=offset))
-        for n, (offset, values) in enumerate(contracts)
-        if sum(values)
-    ]
-    waiting = [order.order_id for order in orders]
-    dice.shuffle(waiting)
-    by_id = {order.order_id: order for order in orders}
-    for order_id in waiting:
-        by_id |= settle(list(by_id.values()), hours(*metered), order_id)
-    for index, reading in enumerate(metered):
-        slot_start = SLOT_START + timedelta(hours=index)
-        given_out = contracted = 0
-        for order in by_id.values():
-            for (slot, wh), share in zip(order.contracted_wh.items(), delivered(order), strict=True):
-                if slot.start == slot_start:
-                    assert 0 <= share <= wh
-                    given_out, contracted = given_out + share, contracted + wh
-        assert given_out == min(reading, contracted)

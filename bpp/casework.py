@@ -1,0 +1,84 @@
+"""Settling with the store: find what a meter's news concerns, decide (`settling`), save, move money, tell.
+
+Whoever settles a meter claims it for the unit of work, so that two workers do not do the same; a contract's own row is
+locked besides. What is not finished keeps its note (`store.settling`), so nothing is lost by stopping anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bpp import settling
+from bpp.shop import Shop
+from store import orders, readings, transfers
+from store import settling as settling_notes
+from store.settling import Note
+from trade.order import Order
+
+#: The flow of a meter that a seller is paid for.
+EXPORT = "EXPORT"
+#: The job that settles.
+SETTLING_JOB = "deliver"
+
+
+async def settle_meter(shop: Shop, meter_id: str) -> int:
+    """Look at one meter, if there is news of it: what an upload of readings calls when it is done."""
+    async with shop.node.database.unit_of_work() as uow:
+        notes = await settling_notes.noted(uow, EXPORT, meter_id=meter_id)
+    return sum([await settle_noted(shop, note) for note in notes])
+
+
+async def settle_noted(shop: Shop, note: Note) -> int:
+    """Settle what a note asks for, some contracts in a unit of work, and strike it; how many there were."""
+    done, after = 0, None
+    while True:
+        async with shop.node.database.unit_of_work() as uow:
+            if not await orders.claim_meter(uow, note.meter_id):
+                return done  # another worker is at it; the note stays for whoever comes next
+            batch = await orders.lock_on_meter(
+                uow, note.meter_id, note.starts_at, note.ends_at, after=after, limit=shop.settings.job_batch_max
+            )
+            for alike in _alike(batch):
+                done += await _settle(shop, uow, alike)
+            if len(batch) < shop.settings.job_batch_max:
+                await settling_notes.strike(uow, note)
+                return done
+            after = orders.place(batch[-1])
+
+
+def _alike(batch: Sequence[Order]) -> list[list[Order]]:
+    """The orders parted by the slots they use."""
+    groups: list[list[Order]] = []
+    for order in batch:
+        group = next((g for g in groups if settling.is_on(g[0].contracted_wh, order)), None)
+        if group is None:
+            groups.append([order])
+        else:
+            group.append(order)
+    return groups
+
+
+async def _settle(shop: Shop, uow: Any, batch: Sequence[Order]) -> int:
+    """Settle locked orders of one meter and one grid: orders, money and letters in one unit of work."""
+    outcomes = settling.look(await meter_of(uow, batch), batch, at=shop.moment())
+    for outcome in outcomes:
+        await keep(shop, uow, outcome)
+    return len([outcome for outcome in outcomes if outcome.tell])
+
+
+async def meter_of(uow: Any, batch: Sequence[Order]) -> settling.Meter:
+    """What is known of the meter of these orders over their slots."""
+    grid, meter_id = settling.grid_of(batch), batch[0].meter_id
+    metered = await readings.series(uow, meter_id, EXPORT, grid)
+    claims = {order.order_id: order for order in await orders.on_meter(uow, meter_id, grid.start, grid.end)}
+    claims |= {order.order_id: order for order in batch}
+    return settling.Meter.of(grid, metered, list(claims.values()))
+
+
+async def keep(shop: Shop, uow: Any, outcome: settling.Outcome, *, quietly: bool = False) -> None:
+    """Save an outcome, move its money, and tell the buyer unless an answer does (`quietly`)."""
+    await orders.save(uow, outcome.order)
+    await transfers.post(uow, outcome.transfers)
+    if outcome.tell and not quietly:
+        await shop.tell(uow, outcome.told or outcome.order, outcome.tell)

@@ -1,0 +1,109 @@
+"""What an `update` brings, once its order is locked: other energy, the buyer's allocation, a dispute or its end.
+
+Each function does its part in the letter's unit of work and returns the order as the answer shall show it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from bpp import casework, contract, disputes, settling, shelf, translate
+from bpp.shop import Shop
+from bpp.translate import AllocationNotice, DisputeNotice, ResolutionNotice, UpdateNotice, UpdateRequest
+from store import audit, orders
+from store import settling as settling_notes
+from trade.order import Order
+
+
+async def take(shop: Shop, uow: Any, order: Order, notice: UpdateNotice) -> Order:
+    """Do what the update asks; raises UnableToUpdate or WireRefusal."""
+    if isinstance(notice, UpdateRequest):
+        return await _change(shop, uow, order, notice)
+    if isinstance(notice, AllocationNotice):
+        return await _allocate(shop, uow, order, notice)
+    if isinstance(notice, DisputeNotice):
+        return await _dispute(shop, uow, order, notice)
+    return await _resolve(shop, uow, order, notice)
+
+
+async def _change(shop: Shop, uow: Any, order: Order, request: UpdateRequest) -> Order:
+    """The contract over other energy, while the gate is open and energy is free."""
+    decision = contract.update(
+        order,
+        await shelf.lock_known(uow, order.offer_id),
+        requested_wh=request.requested_wh,
+        energy_wh=request.energy_wh,
+        at=shop.moment(),
+        quote_id=str(uuid.uuid4()),
+    )
+    await orders.save(uow, decision.order)
+    await shelf.save_taken(uow, decision.offer)
+    return decision.order
+
+
+async def _allocate(shop: Shop, uow: Any, order: Order, notice: AllocationNotice) -> Order:
+    """The buyer's figure kept; if that is all that was missing, the order is settled, and the answer says so.
+
+    Contracts settled in rounds go through them together, so they are left to the job, which is woken.
+    """
+    at = shop.moment()
+    heard = settling.hear(order, notice.allocated_wh, round_=notice.round, at=at)
+    if heard == order:
+        return order
+    if order.policy.rounds > 1 and order.settlement is None:
+        await orders.save(uow, heard)
+        start, end = orders.energy_bounds(heard)
+        await settling_notes.note(uow, heard.meter_id, casework.EXPORT, start, end)
+        uow.after_commit(lambda: shop.node.jobs.wake(casework.SETTLING_JOB))
+        return heard
+    meter = await casework.meter_of(uow, [heard])
+    outcome = settling.decide(heard, meter, settling.shares(meter, now_trading=at.trading)[heard.order_id], at=at)
+    await casework.keep(shop, uow, outcome or settling.Outcome(heard), quietly=True)
+    return outcome.order if outcome else heard
+
+
+async def _dispute(shop: Shop, uow: Any, order: Order, notice: DisputeNotice) -> Order:
+    """The buyer's objection, marked here, too."""
+    heard = disputes.hear(
+        order,
+        dispute_id=notice.dispute_id,
+        reason=notice.reason,
+        total_milli=translate.total_from_wire(notice, order.currency),
+        until=notice.until,
+        at=shop.moment(),
+    )
+    if heard != order:
+        await orders.save(uow, heard)
+        await note_act(shop, uow, order.counterparty_id, "dispute.opened", heard, note=notice.reason)
+    return heard
+
+
+async def _resolve(shop: Shop, uow: Any, order: Order, notice: ResolutionNotice) -> Order:
+    """The buyer's side ended the dispute."""
+    outcome = disputes.hear_resolution(
+        order,
+        dispute_id=notice.dispute_id,
+        outcome=notice.outcome,
+        total_milli=translate.total_from_wire(notice, order.currency),
+        at=shop.moment(),
+    )
+    if outcome is None:
+        return order
+    await casework.keep(shop, uow, outcome)
+    await note_act(shop, uow, order.counterparty_id, "dispute.resolved", outcome.order, note=notice.note)
+    return outcome.order
+
+
+async def note_act(shop: Shop, uow: Any, actor: str, act: str, order: Order, *, note: str) -> None:
+    """Write down who did what about a dispute."""
+    dispute = order.dispute
+    detail = {
+        "dispute_id": dispute.dispute_id if dispute else "",
+        "outcome": dispute.resolution if dispute else "",
+        "note": note,
+        "buyer_total_milli": dispute.buyer_total_milli if dispute else None,
+        "seller_total_milli": dispute.seller_total_milli if dispute else None,
+    }
+    now = shop.node.wall.now()
+    await audit.add(uow, actor=actor, act=act, subject=f"order:{order.order_id}", detail=detail, now=now)
