@@ -131,6 +131,17 @@ def quarters(energy_wh: Series) -> dict[datetime, int]:
     return found
 
 
+def places(request: Request, meters: Mapping[str, GridMeter]) -> dict[Place, int]:
+    """Every quarter of an hour of the request's slots on each of its meters, with the limit there, J."""
+    whole = replace(request, energy_wh=Series.flat(request.energy_wh, 1))
+    return limits(usage(whole, meters), meters)
+
+
+def limits(wanted: Mapping[Place, int], meters: Mapping[str, GridMeter]) -> dict[Place, int]:
+    """The limit at each of these places, J."""
+    return {place: meters[place[0]].limit_j(place[1]) for place in wanted}
+
+
 def usage(request: Request, meters: Mapping[str, GridMeter]) -> dict[Place, int]:
     """What a trade uses of its meters' limits, J, as far as the meters are on this grid."""
     sides = ((request.seller_meter_id, "EXPORT"), (request.buyer_meter_id, "IMPORT"))
