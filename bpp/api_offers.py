@@ -3,191 +3,24 @@
 from __future__ import annotations
 
 import uuid
-from typing import Annotated, Any
-
-from pydantic import AfterValidator, BaseModel, Field, model_validator
+from typing import Any
 
 from api.desk import Call, Desk
-from api.paging import Id, Instant, ListOf, Page, Strict
+from api.paging import Id, ListOf, Page
 from api.problems import ApiError, conflict, not_found
-from api.series import EnergySeriesIn, EnergySeriesOut, InstantOut, PriceSeriesIn, PriceSeriesOut
 from bpp import listing, shelf
+from bpp.api_assets import unfit
+from bpp.offer_models import CarbonIn, OfferChange, OfferIn, OfferOut, PriceIn
 from bpp.scope import PROSUMER, check_held, check_own, find_provider, own_provider
-from energy_catalog import tariffs
-from energy_catalog.offers import Offer, OfferInvalid, Source
-from energy_catalog.tariffs import Flat, TimeOfUse
-from store import offers
-from trade.money import micro_from_price, price_from_micro, utc
+from energy_catalog.assets import AssetInvalid, check_sells
+from energy_catalog.offers import Offer, OfferInvalid, Provider
+from energy_catalog.tariffs import Indexed
+from store import assets, indices, meter_limits, offers
+from trade import price_rules
+from trade.money import Series, divide_half_away, micro_from_price, utc
+from trade.price_rules import PriceInvalid
 from trade.pricing import TariffInvalid
 from trade.quote import CancellationTerm
-
-#: Bounds of what a prosumer may write into an offer.
-ORDER_WH_MAX = 1_000_000_000_000
-GATE_CLOSURE_S_MAX = 7 * 86_400
-QUOTE_TTL_S_MIN, QUOTE_TTL_S_MAX = 5, 86_400
-BANDS_MAX = 24
-TERMS_MAX = 10
-
-
-def _price(text: str) -> str:
-    if micro_from_price(text) < 0:
-        raise ValueError("must be 0 or more")
-    return text
-
-
-#: A price per kWh as a decimal string, such as "0.21", with at most six decimals.
-Price = Annotated[str, Field(max_length=20), AfterValidator(_price)]
-ClockTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-4]):[0-5]\d$", description="HH:MM, 00:00 to 24:00")]
-OrderWh = Annotated[int, Field(ge=1, le=ORDER_WH_MAX)]
-
-
-class BandIn(Strict):
-    """One stretch of the local day at one price; it may run past midnight."""
-
-    start: ClockTime = Field(alias="from")
-    end: ClockTime = Field(alias="to")
-    price_per_kwh: Price
-
-
-class TimeOfUseIn(Strict):
-    """Prices by the time of the local day: a slot has the price of the band it begins in."""
-
-    zone: str = Field(min_length=1, max_length=60, description='IANA name such as "Asia/Kolkata"')
-    bands: tuple[BandIn, ...] = Field(min_length=1, max_length=BANDS_MAX)
-
-
-class PriceIn(Strict):
-    """A price: exactly one of the three."""
-
-    flat_price_per_kwh: Price | None = None
-    time_of_use: TimeOfUseIn | None = None
-    series: PriceSeriesIn | None = None
-
-    @model_validator(mode="after")
-    def _one_of_three(self) -> PriceIn:
-        if sum(said is not None for said in (self.flat_price_per_kwh, self.time_of_use, self.series)) != 1:
-            raise ValueError("send exactly one of flat_price_per_kwh, time_of_use and series")
-        return self
-
-    def pricing(self) -> listing.Pricing:
-        """The same as the rules know it; raises TariffInvalid."""
-        if self.series is not None:
-            return self.series.series()
-        if self.flat_price_per_kwh is not None:
-            return Flat(micro_from_price(self.flat_price_per_kwh))
-        tariff = self.time_of_use
-        assert tariff is not None  # noqa: S101 - one of the three was said
-        bands = tuple(
-            (
-                tariffs.minute_of_day(band.start),
-                tariffs.minute_of_day(band.end),
-                micro_from_price(band.price_per_kwh),
-            )
-            for band in tariff.bands
-        )
-        return TimeOfUse(tariffs.zone_named(tariff.zone), bands)
-
-
-class CancellationTermModel(Strict):
-    """Cancelling at least `notice_s_min` before delivery costs `fee_percent` of the energy."""
-
-    notice_s_min: int = Field(ge=0, le=366 * 86_400)
-    fee_percent: int = Field(ge=0, le=100)
-
-
-class OfferIn(Strict):
-    """An offer to be published."""
-
-    offer_id: Id | None = Field(default=None, description="Chosen by us when left out")
-    provider_id: Id
-    source: Source
-    currency: str = Field(pattern=r"^[A-Z]{3}$", description="ISO 4217")
-    energy: EnergySeriesIn
-    price: PriceIn
-    wheeling_per_kwh: Price = "0"
-    order_wh_min: OrderWh = 1
-    order_wh_max: OrderWh = ORDER_WH_MAX
-    gate_closure_s: int = Field(
-        default=0, ge=0, le=GATE_CLOSURE_S_MAX, description="Orders end so long before delivery (trading clock)"
-    )
-    quote_ttl_s: int = Field(
-        default=300, ge=QUOTE_TTL_S_MIN, le=QUOTE_TTL_S_MAX, description="How long a quote stands (wall clock)"
-    )
-    cancellation_terms: tuple[CancellationTermModel, ...] = Field(default=(), max_length=TERMS_MAX)
-    fulfillment_type: str = Field(default="GRID_INJECTION", min_length=1, max_length=100)
-    valid_from: Instant | None = Field(default=None, description="Default: now (trading clock)")
-    valid_until: Instant | None = Field(default=None, description="Default: the end of the last slot")
-
-
-class OfferChange(Strict):
-    """What shall be different about an offer; what is left out stays."""
-
-    energy: EnergySeriesIn | None = None
-    price: PriceIn | None = None
-    order_wh_min: OrderWh | None = None
-    order_wh_max: OrderWh | None = None
-    valid_until: Instant | None = None
-
-
-class OfferOut(BaseModel):
-    """An offer and what has become of its energy."""
-
-    offer_id: str
-    provider_id: str
-    meter_id: str
-    source: str
-    currency: str
-    energy: EnergySeriesOut
-    held: EnergySeriesOut
-    sold: EnergySeriesOut
-    available: EnergySeriesOut
-    price: PriceSeriesOut
-    wheeling_per_kwh: str
-    order_wh_min: int
-    order_wh_max: int
-    gate_closure_s: int
-    quote_ttl_s: int
-    cancellation_terms: tuple[CancellationTermModel, ...]
-    fulfillment_type: str
-    valid_from: InstantOut
-    valid_until: InstantOut
-    state: str
-
-    @classmethod
-    def of(cls, offer: Offer) -> OfferOut:
-        """From the rules' offer."""
-        plain = {name: getattr(offer, name) for name in _PLAIN}
-        terms = [
-            CancellationTermModel(notice_s_min=t.notice_s_min, fee_percent=t.fee_percent)
-            for t in offer.cancellation_terms
-        ]
-        return cls.model_construct(
-            **plain,
-            source=offer.source.value,
-            state=offer.state.value,
-            energy=EnergySeriesOut.of(offer.offered_wh),
-            held=EnergySeriesOut.of(offer.held_wh),
-            sold=EnergySeriesOut.of(offer.sold_wh),
-            available=EnergySeriesOut.of(offer.available_wh),
-            price=PriceSeriesOut.of(offer.price_micro_per_kwh),
-            wheeling_per_kwh=price_from_micro(offer.wheeling_micro_per_kwh),
-            cancellation_terms=tuple(terms),
-        )
-
-
-_PLAIN = (
-    "offer_id",
-    "provider_id",
-    "meter_id",
-    "currency",
-    "order_wh_min",
-    "order_wh_max",
-    "gate_closure_s",
-    "quote_ttl_s",
-    "fulfillment_type",
-    "valid_from",
-    "valid_until",
-)
 
 
 class OffersOf(Page):
@@ -201,17 +34,26 @@ async def publish_offer(call: Call[OfferIn]) -> OfferOut:
 
     409 when the id is taken, or when the meter already sells part of this time in other slots.
     """
-    body = call.body
+    body, energy_wh = call.body, call.body.energy.series()
+    if call.node.settings.policies.get(body.policy) is None:
+        raise ApiError(
+            422,
+            f"'policy' is refused: {body.policy!r} is not known here; GET /api/policies lists what is.",
+            field="policy",
+        )
     async with call.node.database.unit_of_work() as uow:
         provider = await find_provider(call, uow, body.provider_id)
         await check_held(uow, provider)
+        if body.asset_id is not None:
+            await _check_asset(uow, body, provider)
         try:
             offer = listing.publish(
                 provider,
-                body.energy.series(),
-                body.price.pricing(),
-                _terms(body),
+                energy_wh,
+                await _pricing(uow, body.price, energy_wh, body.currency),
+                _terms(body, carbon=await _carbon(uow, body.carbon, energy_wh)),
                 now_trading=call.node.trading.now(),
+                export_limit_w=await meter_limits.get(uow, provider.meter_id),
             )
         except (OfferInvalid, TariffInvalid) as refusal:
             raise _unfit(refusal) from refusal
@@ -236,11 +78,14 @@ async def change_offer(call: Call[OfferChange]) -> OfferOut:
     body = call.body
     async with call.node.database.unit_of_work() as uow:
         offer = await _lock_own(call, uow)
+        slots = offer.offered_wh
         try:
             changed = listing.change(
                 offer,
                 energy_wh=body.energy.series() if body.energy else None,
-                pricing=body.price.pricing() if body.price else None,
+                pricing=await _pricing(uow, body.price, slots, offer.currency) if body.price else None,
+                carbon_g_per_kwh=await _carbon(uow, body.carbon, slots),
+                export_limit_w=await meter_limits.get(uow, offer.meter_id) if body.energy else None,
                 order_wh_min=body.order_wh_min,
                 order_wh_max=body.order_wh_max,
                 valid_until=utc(body.valid_until) if body.valid_until else None,
@@ -293,7 +138,67 @@ async def _lock_own(call: Call[Any], uow: Any) -> Offer:
     return offer
 
 
-def _terms(body: OfferIn) -> listing.Terms:
+async def _check_asset(uow: Any, body: OfferIn, provider: Provider) -> None:
+    """Refuse energy that the named asset of the provider cannot make or deliver so; raises ApiError."""
+    stored = await assets.get(uow, body.asset_id or "")
+    if stored is None or stored.provider_id != provider.provider_id:
+        raise ApiError(
+            422,
+            f"'asset_id' is refused: provider '{provider.provider_id}' has no asset '{body.asset_id}'.",
+            field="asset_id",
+        )
+    try:
+        check_sells(shelf.asset_of(stored), source=body.source, fulfillment_type=body.fulfillment_type)
+    except AssetInvalid as refusal:
+        raise unfit(refusal) from refusal
+
+
+async def _pricing(uow: Any, price: PriceIn, like: Series, currency: str) -> listing.Pricing:
+    """The price as the rules know it, an index with its values over the slots; raises ApiError and TariffInvalid."""
+    said = price.index
+    if said is None:
+        return price.pricing()
+    index = await indices.get(uow, indices.PRICE, said.name)
+    if index is None:
+        raise ApiError(
+            422, f"'price.index.name' is refused: there is no price index '{said.name}' here.", field="price.index.name"
+        )
+    if index.currency != currency:
+        raise ApiError(
+            422,
+            f"'price.index.name' is refused: index '{said.name}' is in {index.currency} and the offer in {currency}.",
+            field="price.index.name",
+        )
+    points = await indices.points(uow, indices.PRICE, said.name, start=like.start, end=like.end)
+    margin, floor = micro_from_price(said.margin_per_kwh), micro_from_price(said.floor_per_kwh)
+    return Indexed(said.name, tuple(points), margin, floor)
+
+
+async def _carbon(uow: Any, carbon: CarbonIn | None, like: Series) -> Series | None:
+    """The carbon intensity of every slot, g per kWh; raises ApiError where an index does not cover the slots.
+
+    What an index lacks is an error and never 0.
+    """
+    if carbon is None or carbon.index is None:
+        return None if carbon is None else carbon.series()
+    if await indices.get(uow, indices.CARBON, carbon.index) is None:
+        raise ApiError(
+            422, f"'carbon.index' is refused: there is no carbon index '{carbon.index}' here.", field="carbon.index"
+        )
+    points = await indices.points(uow, indices.CARBON, carbon.index, start=like.start, end=like.end)
+    try:
+        mg = price_rules.over_slots(points, like)
+    except PriceInvalid as refusal:
+        raise ApiError(
+            422,
+            f"'carbon.index' is refused: of index '{carbon.index}', {refusal}; add the values, or leave carbon out as"
+            " unknown.",
+            field="carbon.index",
+        ) from refusal
+    return mg.with_values(tuple(divide_half_away(value, 1000) for value in mg.values))
+
+
+def _terms(body: OfferIn, *, carbon: Series | None) -> listing.Terms:
     return listing.Terms(
         offer_id=body.offer_id or str(uuid.uuid4()),
         source=body.source,
@@ -304,9 +209,14 @@ def _terms(body: OfferIn) -> listing.Terms:
         gate_closure_s=body.gate_closure_s,
         quote_ttl_s=body.quote_ttl_s,
         cancellation_terms=tuple(CancellationTerm(t.notice_s_min, t.fee_percent) for t in body.cancellation_terms),
-        fulfillment_type=body.fulfillment_type,
+        fulfillment_type=body.fulfillment_type.value,
         valid_from=utc(body.valid_from) if body.valid_from else None,
         valid_until=utc(body.valid_until) if body.valid_until else None,
+        policy=body.policy,
+        asset_id=body.asset_id or "",
+        renewable_per_mille=body.renewable_per_mille,
+        carbon_g_per_kwh=carbon,
+        certificates=body.certificates,
     )
 
 
