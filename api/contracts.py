@@ -11,7 +11,8 @@ from pydantic import BaseModel, Field
 
 from api.series import EnergySeriesOut, InstantOut, PriceSeriesOut
 from trade.order import Order, OrderState
-from trade.quote import QuoteLine
+from trade.policy import digest
+from trade.quote import QuoteLine, SettlementResult
 
 
 class LineOut(BaseModel):
@@ -56,25 +57,104 @@ class QuoteOut(BaseModel):
         )
 
 
-class SettlementOut(BaseModel):
-    """What was delivered, and what was paid for it (trading clock)."""
+class FlowOut(BaseModel):
+    """Money that one party of a settlement owes another; all flows of a settlement sum to zero."""
 
+    kind: str
+    payer: str
+    payee: str
+    amount_milli: int
+
+
+class SettlementOut(BaseModel):
+    """What was delivered, and what was paid for it (trading clock). A correction makes the next version."""
+
+    version: int
     delivered: EnergySeriesOut
     lines: list[LineOut]
+    flows: list[FlowOut]
     total_milli: int
     settled_at: InstantOut
 
     @classmethod
-    def of(cls, order: Order) -> SettlementOut | None:
-        """The order's settlement, if it has one."""
-        result = order.settlement
-        if result is None:
-            return None
+    def of(cls, result: SettlementResult) -> SettlementOut:
+        """From the rules' settlement."""
         return cls.model_construct(
+            version=result.version,
             delivered=EnergySeriesOut.of(result.delivered_wh),
             lines=[LineOut.of(line) for line in result.lines],
+            flows=[
+                FlowOut.model_construct(
+                    kind=flow.kind.value, payer=flow.payer.value, payee=flow.payee.value, amount_milli=flow.amount_milli
+                )
+                for flow in result.flows
+            ],
             total_milli=result.total_milli,
             settled_at=result.settled_at,
+        )
+
+
+class PolicyNamed(BaseModel):
+    """The rules the contract is settled by; `GET /api/policies` has them whole."""
+
+    policy: str = Field(description="Name and version, such as street@1")
+    digest: str
+    rule: str
+
+
+class AllocationsOut(BaseModel):
+    """What of the meters' energy belongs to this contract, Wh injected; null where a side has not spoken yet.
+
+    `round` is the last round of settlement that is complete.
+    """
+
+    round: int
+    buyer: EnergySeriesOut | None
+    seller: EnergySeriesOut | None
+    final: EnergySeriesOut | None
+
+    @classmethod
+    def of(cls, order: Order) -> AllocationsOut:
+        """From the rules' order."""
+        return cls.model_construct(
+            round=order.alloc_round,
+            buyer=EnergySeriesOut.of(order.buyer_alloc_wh) if order.buyer_alloc_wh else None,
+            seller=EnergySeriesOut.of(order.seller_alloc_wh) if order.seller_alloc_wh else None,
+            final=EnergySeriesOut.of(order.final_wh) if order.final_wh else None,
+        )
+
+
+class DisputeOut(BaseModel):
+    """An objection to a settlement. Totals are what the buyer's node owes the seller's by each side's books."""
+
+    dispute_id: str
+    order_id: str
+    opened_by: str = Field(description="BUYER or SELLER")
+    reason: str
+    opened_at: InstantOut
+    until: InstantOut = Field(description="When the lesser figure holds if nobody decides (trading clock)")
+    buyer_total_milli: int | None
+    seller_total_milli: int | None
+    resolution: str = Field(description="How it ended; empty while it is open")
+    resolved_at: InstantOut | None
+
+    @classmethod
+    def of(cls, order: Order) -> DisputeOut | None:
+        """The order's newest dispute, if it ever had one."""
+        dispute = order.dispute
+        if dispute is None:
+            return None
+        return cls.model_construct(
+            dispute_id=dispute.dispute_id,
+            order_id=order.order_id,
+            opened_by=dispute.opened_by.value,
+            reason=dispute.reason,
+            opened_at=dispute.opened_at,
+            until=dispute.until,
+            buyer_total_milli=dispute.buyer_total_milli,
+            seller_total_milli=dispute.seller_total_milli,
+            resolution=dispute.resolution,
+            resolved_at=dispute.resolved_at,
         )
 
 
@@ -108,7 +188,12 @@ class ContractOut(BaseModel):
     wheeling_micro_per_kwh: int
     currency: str
     quote: QuoteOut | None
+    policy: PolicyNamed
+    curtailed: EnergySeriesOut | None = Field(description="What the provider took back of the contract")
+    allocations: AllocationsOut
     settlement: SettlementOut | None
+    superseded: list[SettlementOut] = Field(description="Settlements that a correction replaced, oldest first")
+    dispute: DisputeOut | None
     cancellation_terms: list[TermOut]
     cancelled_by: str
     ratings: list[RatingGiven]
@@ -141,7 +226,14 @@ def shown(order: Order) -> dict[str, Any]:
         "contracted": EnergySeriesOut.of(order.contracted_wh),
         "price": PriceSeriesOut.of(order.price_micro_per_kwh),
         "quote": QuoteOut.of(order),
-        "settlement": SettlementOut.of(order),
+        "policy": PolicyNamed.model_construct(
+            policy=order.policy.id, digest=digest(order.policy), rule=order.policy.settlement.value
+        ),
+        "curtailed": EnergySeriesOut.of(order.curtailed_wh) if order.curtailed_wh else None,
+        "allocations": AllocationsOut.of(order),
+        "settlement": SettlementOut.of(order.settlement) if order.settlement else None,
+        "superseded": [SettlementOut.of(result) for result in order.superseded],
+        "dispute": DisputeOut.of(order),
         "cancellation_terms": [
             TermOut.model_construct(notice_s_min=term.notice_s_min, fee_percent=term.fee_percent)
             for term in order.cancellation_terms

@@ -19,8 +19,6 @@ SHOWN_EVENTS = {
     "order.tracked": "tracking",
     "order.supported": "support",
     "order.rated": "feedback_form",
-    "order.settlement_disputed": "dispute",
-    "order.cancellation_disputed": "dispute",
     "order.cancel_refused": "last_refusal",
     "order.update_refused": "last_refusal",
     "order.answer_refused": "last_refusal",
@@ -87,7 +85,6 @@ class OrderOut(ContractOut):
     tracking: dict[str, Any] | None = None
     support: dict[str, Any] | None = None
     feedback_form: dict[str, Any] | None = None
-    dispute: dict[str, Any] | None = Field(default=None, description="Why escrow is still held, if it is disputed")
     last_refusal: dict[str, Any] | None = Field(default=None, description="The last thing the seller declined")
 
     @classmethod
@@ -104,7 +101,6 @@ class OrderOut(ContractOut):
             tracking=told.get("tracking"),
             support=told.get("support"),
             feedback_form=told.get("feedback_form"),
-            dispute=None if order.settlement else told.get("dispute"),
             last_refusal=told.get("last_refusal"),
         )
 

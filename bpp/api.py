@@ -10,6 +10,7 @@ from api import policies
 from api.desk import Desk
 from bpp import (
     api_assets,
+    api_disputes,
     api_indices,
     api_meters,
     api_offers,
@@ -36,6 +37,7 @@ def mount(app: web.Application, shop: Shop) -> None:
     api_indices.add_routes(desk)
     api_meters.Meters(partial(casework.settle_meter, shop)).add_routes(desk)
     api_orders.Orders(shop).add_routes(desk)
+    api_disputes.Disputes(shop).add_routes(desk)
     api_series.add_routes(desk)
     if shop.settings.utility:
         api_utility.Utilities(shop).add_routes(desk)

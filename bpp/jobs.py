@@ -1,4 +1,4 @@
-"""What this seller does without being asked: quotes run out, deliveries begin, meters are settled.
+"""What this seller does without being asked: quotes run out, deliveries begin, meters are settled, disputes lapse.
 
 Every job looks for stored work and does it in small units of work, so it is safe to run twice, in two replicas, or
 after a crash: rows that another worker has are skipped, and what was done is found done. Quotes run out on the wall
@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from beckn.node import Job, Node
-from bpp import casework, contract, seller, shelf
+from bpp import casework, contract, disputes, seller, shelf, updates
 from bpp.casework import EXPORT
 from bpp.config import SellerSettings
 from bpp.shop import Shop
 from store import offer_search, orders
 from store import settling as settling_notes
+from trade.order import Side
 
 
 def jobs(settings: SellerSettings, shop: Callable[[Node], Shop]) -> list[Job]:
@@ -28,6 +29,7 @@ def jobs(settings: SellerSettings, shop: Callable[[Node], Shop]) -> list[Job]:
         await delist_ended(shop(node))
         await start_deliveries(shop(node))
         await settle_due(shop(node))
+        await lapse_disputes(shop(node))
 
     return [
         Job("expire_quotes", every_s=settings.expire_every_s, run=expire),
@@ -97,6 +99,28 @@ async def settle_due(shop: Shop) -> int:
 
 async def _note_overdue(shop: Shop) -> None:
     """Have the meters looked at whose contracts wait for somebody who has been silent for too long."""
-    async with shop.node.database.unit_of_work() as uow:
-        for meter_id, start, end in await orders.overdue(uow, shop.node.trading.now(), shop.settings.job_batch_max):
-            await settling_notes.note(uow, meter_id, EXPORT, start, end)
+    after, limit = "", shop.settings.job_batch_max
+    while True:
+        async with shop.node.database.unit_of_work() as uow:
+            meters = await orders.overdue(uow, shop.node.trading.now(), after=after, limit=limit)
+            for meter_id, start, end in meters:
+                await settling_notes.note(uow, meter_id, EXPORT, start, end)
+        if len(meters) < limit:
+            return
+        after = meters[-1][0]
+
+
+async def lapse_disputes(shop: Shop) -> int:
+    """End the disputes that nobody decided in time: the lesser figure holds; how many there were."""
+    done = 0
+    while True:
+        at = shop.moment()
+        async with shop.node.database.unit_of_work() as uow:
+            lapsed = await orders.lapsed_disputes(uow, Side.SELLER, at.trading, shop.settings.job_batch_max)
+            for order in lapsed:
+                outcome = disputes.lapse(order, at=at)
+                await casework.keep(shop, uow, outcome)
+                await updates.note_act(shop, uow, "deadline", "dispute.resolved", outcome.order, note="")
+        done += len(lapsed)
+        if len(lapsed) < shop.settings.job_batch_max:
+            return done

@@ -218,13 +218,20 @@ async def to_start(uow: UnitOfWork, now_trading: datetime, limit: int) -> list[O
     return _orders(rows)
 
 
-async def overdue(uow: UnitOfWork, now_trading: datetime, limit: int) -> list[tuple[str, datetime, datetime]]:
-    """Meters with a seller's contract that is to be settled whether or not anybody speaks, and the time it spans."""
+async def overdue(
+    uow: UnitOfWork, now_trading: datetime, *, after: str = "", limit: int
+) -> list[tuple[str, datetime, datetime]]:
+    """Meters with contracts that are to be settled whether or not anybody speaks, and the time those span.
+
+    In order of id from `after` on.
+    """
     rows = await uow.connection.fetch(
         "SELECT meter_id, min(delivery_start), max(delivery_end) FROM orders"
-        " WHERE side = 'SELLER' AND next_due <= $1 AND state = ANY($2) GROUP BY meter_id ORDER BY meter_id LIMIT $3",
+        " WHERE side = 'SELLER' AND next_due <= $1 AND state = ANY($2) AND meter_id > $3"
+        " GROUP BY meter_id ORDER BY meter_id LIMIT $4",
         now_trading,
         ["ACTIVE", "DELIVERING"],
+        after,
         limit,
     )
     return [tuple(row) for row in rows]

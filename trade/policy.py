@@ -11,6 +11,7 @@ import json
 import re
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 
@@ -240,6 +241,7 @@ def document(policy: Policy) -> dict[str, Any]:
     return {name: str(value) if isinstance(value, StrEnum) else value for name, value in said.items()}
 
 
+@lru_cache(maxsize=1000)
 def digest(policy: Policy) -> str:
     """Sixteen hex digits that only this policy has: SHA-256 of its canonical JSON (keys sorted, no spaces)."""
     canonical = json.dumps(document(policy), sort_keys=True, separators=(",", ":"))

@@ -198,6 +198,11 @@ class OrderRow(SQLModel, table=True):
         Index("orders_due", "side", "next_due", postgresql_where=text("next_due IS NOT NULL")),
         Index("orders_buyer_meter", "buyer_meter_id", "delivery_start", postgresql_where=text("buyer_meter_id <> ''")),
         Index(
+            "orders_dispute",
+            text("(document -> 'dispute' ->> 'dispute_id')"),
+            postgresql_where=text("jsonb_typeof(document -> 'dispute') = 'object'"),
+        ),
+        Index(
             "orders_session",
             "side",
             "counterparty_id",

@@ -19,6 +19,8 @@ UPDATE orders SET next_due = delivery_end + interval '30 days'
     WHERE state IN ('CONFIRMING', 'UNANSWERED', 'ACTIVE', 'DELIVERING', 'CANCELLING');
 CREATE INDEX orders_due ON orders (side, next_due) WHERE next_due IS NOT NULL;
 CREATE INDEX orders_buyer_meter ON orders (buyer_meter_id, delivery_start) WHERE buyer_meter_id <> '';
+CREATE INDEX orders_dispute ON orders ((document -> 'dispute' ->> 'dispute_id'))
+    WHERE jsonb_typeof(document -> 'dispute') = 'object';
 DROP INDEX orders_meter;
 CREATE INDEX orders_meter ON orders (meter_id, delivery_end) WHERE meter_id <> '';
 """
