@@ -57,7 +57,7 @@ async def search(shop: Shop, letter: Letter, uow: Any) -> None:
     for offer in found:
         by_provider.setdefault(offer.provider_id, []).append(offer)
     pairs = [(faces[provider_id], chosen) for provider_id, chosen in by_provider.items()]
-    await shop.reply(uow, letter, translate.catalog_to_wire(pairs))
+    await shop.reply(uow, letter, translate.catalog_to_wire(pairs, shop.settings.policies.digest))
 
 
 async def select(shop: Shop, letter: Letter, uow: Any) -> None:

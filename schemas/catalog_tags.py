@@ -1,4 +1,4 @@
-"""Tag groups of a catalogue: PROVIDER_SCORE, SOURCE_QUALITY, BLOCK_PRICES. As in `tags`."""
+"""Tag groups of a search and its catalogue: SEARCH_FILTERS, PROVIDER_SCORE, SOURCE_QUALITY, BLOCK_PRICES."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from schemas.tags import (
     BLOCK_PRICES,
     PROVIDER_SCORE,
+    SEARCH_FILTERS,
     SOURCE_QUALITY,
     group_from_wire,
     group_to_wire,
@@ -111,3 +112,31 @@ def block_prices_from_wire(groups: Iterable[Mapping[str, Any]] | None, *, path: 
     if blocks[-1][0] is not None or None in limits or sorted(set(limits), key=lambda n: n or 0) != limits:
         raise refuse(where, 'must rise, with one last block without end, such as "1000:210000 *:190000".')
     return tuple(blocks)
+
+
+class SearchFiltersTag(NamedTuple):
+    """What a search asks of energy and provider beside what the intent has fields for; None is "any"."""
+
+    renewable_per_mille_min: int | None = None
+    carbon_g_per_kwh_max: int | None = None
+    #: Tenths: 45 is a mean rating of 4.5.
+    rating_tenths_min: int | None = None
+    delivered_per_mille_min: int | None = None
+
+
+#: The largest value of each filter, in the order of SearchFiltersTag.
+_FILTERS_MAX = (1000, 1_000_000, 50, 1000)
+
+
+def search_filters_to_wire(filters: SearchFiltersTag) -> dict[str, Any] | None:
+    """SEARCH_FILTERS with what is said; None when nothing is."""
+    said = {name: str(value) for name, value in filters._asdict().items() if value is not None}
+    return group_to_wire(SEARCH_FILTERS, said) if said else None
+
+
+def search_filters_from_wire(groups: Iterable[Mapping[str, Any]] | None, *, path: str) -> SearchFiltersTag:
+    """The filters; all None when there are none. Raises WireRefusal."""
+    said = group_from_wire(groups, SEARCH_FILTERS) or {}
+    names = zip(SearchFiltersTag._fields, _FILTERS_MAX, strict=True)
+    where = f"{path}.{SEARCH_FILTERS}"
+    return SearchFiltersTag(*(optional_whole_in(said, name, where, largest=largest) for name, largest in names))

@@ -6,9 +6,11 @@ from typing import Any
 
 from bap.translate.views import CatalogView
 from energy_catalog.offers import OfferView, Provider, Source
-from schemas import tags, values
+from schemas import catalog_tags, tags, values
 from schemas.values import WireRefusal
 from trade.money import Series
+from trade.policy import PLAIN
+from trade.price_rules import Tier
 
 _SOURCES = {"SOLAR_ENERGY": Source.SOLAR, "WIND_ENERGY": Source.WIND}
 
@@ -24,7 +26,11 @@ def catalog_from_wire(message: dict[str, Any], seller_id: str) -> CatalogView:
         path = f"message.catalog.providers[{index}]"
         shared = [*(provider.get("fulfillments") or ()), *(catalog.get("fulfillments") or ())]
         fulfillments = {entry["id"]: entry for entry in reversed(shared) if "id" in entry}
-        face = _provider(provider)
+        try:
+            face = _provider(provider, path)
+        except WireRefusal as problem:
+            view.problems.append(problem)
+            continue
         for position, item in enumerate(provider.get("items") or ()):
             try:
                 offer = _offer(
@@ -47,10 +53,12 @@ def offers_from_wire(message: dict[str, Any], seller_id: str) -> list[OfferView]
     return catalog_from_wire(message, seller_id).offers
 
 
-def _provider(provider: dict[str, Any]) -> Provider:
+def _provider(provider: dict[str, Any], path: str) -> Provider:
+    """Who sells; raises WireRefusal for a score that cannot be read."""
     descriptor = provider.get("descriptor") or {}
     images = descriptor.get("images") or [{}]
     places = provider.get("locations") or [{}]
+    score = catalog_tags.provider_score_from_wire(provider.get("tags"), path=f"{path}.tags")
     return Provider(
         provider_id=provider["id"],
         name=descriptor.get("name") or provider["id"],
@@ -59,6 +67,7 @@ def _provider(provider: dict[str, Any]) -> Provider:
         gps=places[0].get("gps", ""),
         meter_id="",
         rating=provider.get("rating", ""),
+        **(score._asdict() if score else {}),
     )
 
 
@@ -75,8 +84,10 @@ def _offer(
     fulfillment_id, fulfillment = _fulfillment(item, fulfillments)
     series = tags.series_from_wire(item.get("tags"), tags.ENERGY_SERIES, path=f"{path}.tags")
     available_wh = _one_slot(item, fulfillment, path) if series is None else Series(*series)
-    terms = tags.group_from_wire(item.get("tags"), tags.OFFER_TERMS) or {}
-    wheeling = terms.get("wheeling_per_kwh")
+    groups, where = item.get("tags"), f"{path}.tags"
+    terms = tags.offer_terms_from_wire(groups, path=where)
+    quality = catalog_tags.source_quality_from_wire(groups, path=where)
+    blocks = catalog_tags.block_prices_from_wire(groups, path=where)
     return OfferView(
         seller_id=seller_id,
         provider=face,
@@ -85,13 +96,30 @@ def _offer(
         currency=values.currency_from_wire(price.get("currency"), path=f"{path}.price.currency"),
         available_wh=available_wh,
         price_micro_per_kwh=price_series_from_wire(item, available_wh, path=path),
-        wheeling_micro_per_kwh=values.price_from_wire(wheeling, path=f"{path}.tags.OFFER_TERMS") if wheeling else 0,
+        wheeling_micro_per_kwh=terms.wheeling_micro_per_kwh or 0,
         order_wh_min=_bound(item, "minimum", path, default=0),
         order_wh_max=_bound(item, "maximum", path, default=available_wh.total),
         fulfillment_id=fulfillment_id,
         fulfillment_type=fulfillment.get("type", ""),
+        policy=terms.policy or PLAIN.id,
+        policy_digest=terms.policy_digest,
+        renewable_per_mille=quality.renewable_per_mille if quality else None,
+        certificates=quality.certificates if quality else (),
+        carbon_g_per_kwh=_carbon(item, available_wh, path=where),
+        tiers=tuple(Tier(up_to_wh, price) for up_to_wh, price in blocks or ()),
         has_series=series is not None,
     )
+
+
+def _carbon(item: dict[str, Any], like: Series, *, path: str) -> Series | None:
+    """The carbon intensity of every slot; None when it is not said. Other slots than the energy's are refused."""
+    series = tags.series_from_wire(item.get("tags"), tags.CARBON_SERIES, path=path)
+    if series is None:
+        return None
+    carbon = Series(*series)
+    if not carbon.is_aligned(like):
+        raise values.refuse(f"{path}.CARBON_SERIES", "covers other slots than the ENERGY_SERIES; align them.")
+    return carbon
 
 
 def price_series_from_wire(item: dict[str, Any], like: Series, *, path: str) -> Series:

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from energy_catalog.offers import Intent, Source
-from schemas import tags, values
+from schemas import catalog_tags, tags, values
 from trade.money import Series, currency_exponent
 from trade.order import Order
 from trade.policy import PLAIN, digest
@@ -22,15 +22,25 @@ def search_to_wire(intent: Intent) -> dict[str, Any]:
     item = _wanted_item(intent)
     if item:
         wire["item"] = item
-    stop = _wanted_stop(intent)
-    if stop:
-        wire["fulfillment"] = {"stops": [stop]}
+    fulfillment = _wanted_fulfillment(intent)
+    if fulfillment:
+        wire["fulfillment"] = fulfillment
     if intent.source in _CATEGORY_CODES:
         wire["category"] = {"descriptor": {"code": _CATEGORY_CODES[intent.source]}}
     elif intent.source is not None:
         wire["category"] = {"tags": [tags.group_to_wire(tags.ENERGY_SOURCE, {"source": intent.source.value})]}
     if intent.provider_id is not None:
         wire["provider"] = {"id": intent.provider_id}
+    filters = catalog_tags.search_filters_to_wire(
+        catalog_tags.SearchFiltersTag(
+            intent.renewable_per_mille_min,
+            intent.carbon_g_per_kwh_max,
+            intent.rating_tenths_min,
+            intent.delivered_per_mille_min,
+        )
+    )
+    if filters:
+        wire["tags"] = [filters]
     return {"intent": wire}
 
 
@@ -48,6 +58,17 @@ def _wanted_item(intent: Intent) -> dict[str, Any]:
     if price:
         item["price"] = price
     return item
+
+
+def _wanted_fulfillment(intent: Intent) -> dict[str, Any]:
+    """How the energy should come, when and where."""
+    fulfillment: dict[str, Any] = {}
+    if intent.fulfillment_type is not None:
+        fulfillment["type"] = intent.fulfillment_type
+    stop = _wanted_stop(intent)
+    if stop:
+        fulfillment["stops"] = [stop]
+    return fulfillment
 
 
 def _wanted_stop(intent: Intent) -> dict[str, Any]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
+from books.policies import PolicyBook
 from energy_catalog.offers import Offer, Provider, Source
-from schemas import tags, values
+from schemas import catalog_tags, tags, values
+from schemas.catalog_tags import ProviderScoreTag, SourceQualityTag
 from trade.money import Series, divide_half_away
+from trade.policy import PLAIN
 
 #: Shown for a provider without a picture of its own: Layer 2 wants one. A sun, drawn in the URL itself.
 PLAIN_IMAGE = (
@@ -21,17 +24,28 @@ _ENERGY_NAMES = {
     Source.SOLAR: "Solar energy",
     Source.WIND: "Wind energy",
     Source.BATTERY: "Energy from a battery",
+    Source.RENEWABLE: "Renewable energy",
+    Source.GRID: "Energy from the grid",
+    Source.HYBRID: "Energy from several sources",
     Source.OTHER: "Energy",
 }
 
 
-def catalog_to_wire(pairs: Iterable[tuple[Provider, Sequence[Offer]]]) -> dict[str, Any]:
-    """The message of an on_search: one provider each with the offers that match; `{"catalog": {}}` when none does."""
-    providers = [_provider_with_offers(provider, offers) for provider, offers in pairs if offers]
+#: Gives the digest of a policy by its id.
+Digest = Callable[[str], str]
+
+
+def catalog_to_wire(pairs: Iterable[tuple[Provider, Sequence[Offer]]], digest: Digest | None = None) -> dict[str, Any]:
+    """The message of an on_search: one provider each with the offers that match; `{"catalog": {}}` when none does.
+
+    `digest` knows the policies that offers name; those built in when left out.
+    """
+    known = digest or PolicyBook().digest
+    providers = [_provider_with_offers(provider, offers, known) for provider, offers in pairs if offers]
     return {"catalog": {"providers": providers} if providers else {}}
 
 
-def _provider_with_offers(provider: Provider, offers: Sequence[Offer]) -> dict[str, Any]:
+def _provider_with_offers(provider: Provider, offers: Sequence[Offer], digest: Digest) -> dict[str, Any]:
     fulfillments: dict[tuple[str, datetime, datetime], dict[str, Any]] = {}
     categories: dict[Source, dict[str, Any]] = {}
     items = []
@@ -45,7 +59,8 @@ def _provider_with_offers(provider: Provider, offers: Sequence[Offer]) -> dict[s
                 "stops": values.window_to_stops(series.start, series.end),
             }
         categories.setdefault(offer.source, category_to_wire(offer.source))
-        items.append(_item(offer, fulfillment_id=fulfillments[delivery]["id"], has_place=bool(provider.gps)))
+        item = _item(offer, fulfillment_id=fulfillments[delivery]["id"], has_place=bool(provider.gps))
+        items.append({**item, "tags": _item_tags(offer, digest)})
     wire = provider_to_wire(provider)
     if provider.rating:
         wire["rating"] = provider.rating
@@ -54,6 +69,9 @@ def _provider_with_offers(provider: Provider, offers: Sequence[Offer]) -> dict[s
         wire["locations"] = [{"id": "1", "gps": provider.gps}]
     wire["fulfillments"] = list(fulfillments.values())
     wire["items"] = items
+    if provider.rating_count or provider.settled:
+        score = ProviderScoreTag(provider.delivered_per_mille, provider.settled, provider.rating_count)
+        wire["tags"] = [catalog_tags.provider_score_to_wire(score)]
     return wire
 
 
@@ -96,11 +114,29 @@ def _item(offer: Offer, *, fulfillment_id: str, has_place: bool) -> dict[str, An
     }
     if has_place:
         item["location_ids"] = ["1"]
-    item["tags"] = [
-        *series_to_wire(available, offer.price_micro_per_kwh),
-        terms_to_wire(offer.wheeling_micro_per_kwh, gate_closure_s=offer.gate_closure_s),
-    ]
     return item
+
+
+def _item_tags(offer: Offer, digest: Digest) -> list[dict[str, Any]]:
+    """Series, terms, blocks and quality of an offer. plain@1 is what an offer is under that names no policy."""
+    named = offer.policy != PLAIN.id
+    terms = tags.OfferTermsTag(
+        wheeling_micro_per_kwh=offer.wheeling_micro_per_kwh,
+        gate_closure_s=offer.gate_closure_s,
+        policy=offer.policy if named else "",
+        policy_digest=digest(offer.policy) if named else "",
+    )
+    groups = [*series_to_wire(offer.available_wh, offer.price_micro_per_kwh), tags.offer_terms_to_wire(terms)]
+    if offer.price_model.tiers:
+        blocks = [(tier.up_to_wh, tier.price_micro_per_kwh) for tier in offer.price_model.tiers]
+        groups.append(catalog_tags.block_prices_to_wire(blocks))
+    if offer.renewable_per_mille is not None or offer.certificates:
+        quality = SourceQualityTag(offer.renewable_per_mille, offer.certificates)
+        groups.append(catalog_tags.source_quality_to_wire(quality))
+    if offer.carbon_g_per_kwh is not None:
+        carbon = offer.carbon_g_per_kwh
+        groups.append(tags.series_to_wire(tags.CARBON_SERIES, carbon.start, carbon.slot_s, carbon.values))
+    return groups
 
 
 def item_descriptor(source: str) -> dict[str, str]:
@@ -133,11 +169,3 @@ def series_to_wire(energy_wh: Series, price_micro_per_kwh: Series | None) -> lis
         price = price_micro_per_kwh
         groups.append(tags.series_to_wire(tags.PRICE_SERIES, price.start, price.slot_s, price.values))
     return groups
-
-
-def terms_to_wire(wheeling_micro_per_kwh: int, *, gate_closure_s: int | None = None) -> dict[str, Any]:
-    """The tag group OFFER_TERMS: what the grid charges per kWh, and how long before delivery orders end."""
-    terms = {"wheeling_per_kwh": values.price_to_wire(wheeling_micro_per_kwh)}
-    if gate_closure_s is not None:
-        terms["gate_closure"] = values.duration_to_wire(gate_closure_s)
-    return tags.group_to_wire(tags.OFFER_TERMS, terms)

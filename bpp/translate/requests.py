@@ -23,7 +23,7 @@ from bpp.translate.views import (
     UpdateRequest,
 )
 from energy_catalog.offers import Intent, Source
-from schemas import outcome_tags, tags, values
+from schemas import catalog_tags, outcome_tags, tags, values
 from schemas.values import WireRefusal
 from trade.money import Money, Series, currency_exponent
 from trade.order import Customer
@@ -58,6 +58,7 @@ def intent_from_wire(message: dict[str, Any]) -> Intent:
     price = item.get("price") or {}
     available = (item.get("quantity") or {}).get("available") or {}
     fulfillment = intent.get("fulfillment") or {}
+    filters = catalog_tags.search_filters_from_wire(intent.get("tags"), path="message.intent.tags")
     stops = fulfillment.get("stops")
     start, end = values.window_from_stops(stops, path="message.intent.fulfillment.stops")
     near_gps, radius_m = _place(stops)
@@ -81,6 +82,8 @@ def intent_from_wire(message: dict[str, Any]) -> Intent:
         offer_id=item.get("id"),
         near_gps=near_gps,
         radius_m=radius_m,
+        fulfillment_type=fulfillment.get("type"),
+        **filters._asdict(),
     )
 
 
