@@ -52,7 +52,11 @@ def allocate(
     if any(order.final_wh is not None for order in everybody.values()):
         once = [(shares[key], claims[key].loss_ppm) for key, order in everybody.items() if order.policy.rounds == 1]
         again = {
-            order_id: replace(claims[order_id], settled_wh=order.final_wh and _refined(order.final_wh, like.slot_s))
+            order_id: replace(
+                claims[order_id],
+                settled_wh=order.final_wh and _refined(order.final_wh, like.slot_s),
+                offered_wh=order.final_wh and order.seller_alloc_wh and _refined(order.seller_alloc_wh, like.slot_s),
+            )
             for order_id, order in everybody.items()
             if order.policy.rounds > 1
         }

@@ -95,7 +95,14 @@ def shares(meter: Meter, *, now_trading: datetime) -> dict[str, Series]:
         others = [found[order.order_id] for order in open_ if order.policy.rounds == 1]
         found |= allocation.allocate(
             _less(free_wh, others),
-            {order.order_id: Claim(order.contracted_wh, _settled_so_far(order)) for order in in_rounds},
+            {
+                order.order_id: Claim(
+                    order.contracted_wh,
+                    settled_so_far := _settled_so_far(order),
+                    offered_wh=order.buyer_alloc_wh if settled_so_far else None,
+                )
+                for order in in_rounds
+            },
         )
     return kept | found
 

@@ -10,7 +10,7 @@ lesser of the two sides' newest allocations, after the first round as after the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trade.money import Series, divide_half_away
@@ -38,22 +38,30 @@ def pro_rata(metered_wh: int, contracted: Mapping[str, int]) -> dict[str, int]:
     return shares
 
 
-def residual_round(metered_wh: int, contracted: Mapping[str, int], settled: Mapping[str, int]) -> dict[str, int]:
-    """One side's allocation after a round: what is settled already, and pro rata of the rest over what is not.
+def residual_round(
+    metered_wh: int,
+    contracted: Mapping[str, int],
+    settled: Mapping[str, int],
+    offered: Mapping[str, int] | None = None,
+) -> dict[str, int]:
+    """One side's allocation after a round: what is settled already, and pro rata of what its meter has left.
 
-    allocation = settled + pro_rata(metered - sum settled, contracted - settled). With nothing settled this is the
-    first round, plain pro-rata. A corrected reading below what was settled is shared in proportion to that. The
-    allocations never exceed the reading in sum, nor any contract. Raises ValueError for negative energy and for more
-    settled than contracted.
+    What is left (metered - sum settled) goes first, pro rata, to what the other side allocated beyond the settled
+    figure in its last round (`offered`), because only there can it be settled at once; then, pro rata, to all else that
+    is unsettled. With nothing settled and offered this is the first round, plain pro-rata. A corrected reading below
+    what was settled is shared in proportion to that. The allocations never exceed the reading in sum, nor any contract.
+    Raises ValueError for negative energy and for more settled than contracted.
     """
-    done = {order_id: settled.get(order_id, 0) for order_id in contracted}
-    if any(not 0 <= done[order_id] <= wh for order_id, wh in contracted.items()):
+    given = {order_id: settled.get(order_id, 0) for order_id in contracted}
+    if any(not 0 <= given[order_id] <= wh for order_id, wh in contracted.items()):
         raise ValueError("what earlier rounds settled lies between 0 and the contract")
-    left_wh = metered_wh - sum(done.values())
-    if left_wh < 0:
-        return pro_rata(metered_wh, done)
-    rest = pro_rata(left_wh, {order_id: wh - done[order_id] for order_id, wh in contracted.items()})
-    return {order_id: done[order_id] + wh for order_id, wh in rest.items()}
+    if metered_wh < sum(given.values()):
+        return pro_rata(metered_wh, given)
+    for wanted in (contracted if offered is None else offered, contracted):
+        open_wh = {key: max(0, min(wanted.get(key, 0), wh) - given[key]) for key, wh in contracted.items()}
+        more = pro_rata(metered_wh - sum(given.values()), open_wh)
+        given = {key: wh + more[key] for key, wh in given.items()}
+    return given
 
 
 # Losses.
@@ -80,12 +88,14 @@ def injected_wh(energy_wh: int, loss_ppm: int) -> int:
 class Claim:
     """One contract on a meter: what is contracted, what earlier rounds settled, what is lost on the way to this meter.
 
-    `loss_ppm` is the policy's loss on a buyer's meter and 0 on a seller's.
+    `settled_wh` is the lesser of both sides' last allocations and `offered_wh` the other side's own; None before there
+    are any. `loss_ppm` is the policy's loss on a buyer's meter and 0 on a seller's.
     """
 
     contracted_wh: Series
     settled_wh: Series | None = None
     loss_ppm: int = 0
+    offered_wh: Series | None = None
 
 
 def allocate(metered_wh: Series, claims: Mapping[str, Claim]) -> dict[str, Series]:
@@ -98,14 +108,18 @@ def allocate(metered_wh: Series, claims: Mapping[str, Claim]) -> dict[str, Serie
     offsets = {order_id: _offset(metered_wh, claim.contracted_wh) for order_id, claim in claims.items()}
     values = {order_id: [0] * len(claim.contracted_wh.values) for order_id, claim in claims.items()}
     for index, metered in enumerate(metered_wh.values):
-        contracted, settled = {}, {}
+        contracted: dict[str, int] = {}
+        settled: dict[str, int] = {}
+        offered: dict[str, int] = {}
         for order_id, claim in claims.items():
             at = index - offsets[order_id]
             if 0 <= at < len(claim.contracted_wh.values) and claim.contracted_wh.values[at]:
                 contracted[order_id] = received_wh(claim.contracted_wh.values[at], claim.loss_ppm)
                 if claim.settled_wh is not None:
                     settled[order_id] = received_wh(claim.settled_wh.values[at], claim.loss_ppm)
-        for order_id, wh in residual_round(metered, contracted, settled).items():
+                said = claim.offered_wh or claim.contracted_wh
+                offered[order_id] = received_wh(said.values[at], claim.loss_ppm)
+        for order_id, wh in residual_round(metered, contracted, settled, offered).items():
             at, claim = index - offsets[order_id], claims[order_id]
             values[order_id][at] = min(injected_wh(wh, claim.loss_ppm), claim.contracted_wh.values[at])
     return {order_id: claims[order_id].contracted_wh.with_values(tuple(found)) for order_id, found in values.items()}
@@ -137,28 +151,36 @@ def iterated(
     """What is settled after so many rounds: each side allocates what its meters have left, the lesser figure counts.
 
     One round is the published default (pro-rata on each side, then the minimum); every further round shares the rest
-    of both meters over what is still unsettled. What is settled never falls from round to round, never exceeds a
-    contract, and in sum never exceeds a meter. A meter without a reading counts as zero; there is no loss here.
+    of both meters over what is still unsettled, knowing what the other side allocated in the round before. What is
+    settled never falls from round to round, never exceeds a contract, and in sum never exceeds a meter. A meter without
+    a reading counts as zero; there is no loss here.
     """
+    buyers: dict[str, dict[str, int]] = {}
+    sellers: dict[str, dict[str, int]] = {}
+    for key, joint in contracts.items():
+        buyers.setdefault(joint.buyer_meter, {})[key] = joint.contracted_wh
+        sellers.setdefault(joint.seller_meter, {})[key] = joint.contracted_wh
     settled = dict.fromkeys(contracts, 0)
+    bought: dict[str, int] | None = None
+    sold: dict[str, int] | None = None
     for _ in range(rounds):
-        bought = _side(((joint.buyer_meter, key) for key, joint in contracts.items()), contracts, settled, import_wh)
-        sold = _side(((joint.seller_meter, key) for key, joint in contracts.items()), contracts, settled, export_wh)
+        bought, sold = (
+            _side(buyers, import_wh, settled, offered=sold),
+            _side(sellers, export_wh, settled, offered=bought),
+        )
         settled = {key: min(bought[key], sold[key]) for key in contracts}
     return settled
 
 
 def _side(
-    on_meters: Iterable[tuple[str, str]],
-    contracts: Mapping[str, Joint],
-    settled: Mapping[str, int],
+    meters: Mapping[str, Mapping[str, int]],
     metered_wh: Mapping[str, int],
+    settled: Mapping[str, int],
+    *,
+    offered: Mapping[str, int] | None,
 ) -> dict[str, int]:
     """One side's allocations of a round, over all its meters."""
-    by_meter: dict[str, dict[str, int]] = {}
-    for meter, key in on_meters:
-        by_meter.setdefault(meter, {})[key] = contracts[key].contracted_wh
     allocated: dict[str, int] = {}
-    for meter, contracted in by_meter.items():
-        allocated |= residual_round(metered_wh.get(meter, 0), contracted, settled)
+    for meter, contracted in meters.items():
+        allocated |= residual_round(metered_wh.get(meter, 0), contracted, settled, offered)
     return allocated

@@ -174,7 +174,7 @@ def _descriptor(kind: str, currency: str) -> dict[str, str]:
 def _number(units: int, places: int) -> int | float:
     """Whole units of 10**-places as a JSON number; 15 digits are enough for every energy and price there is."""
     whole, rest = divmod(units, 10**places)
-    return units / 10**places if rest else whole
+    return units / float(10**places) if rest else whole
 
 
 def _instant(value: datetime) -> str:

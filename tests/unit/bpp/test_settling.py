@@ -217,10 +217,10 @@ def test_three_rounds_use_what_others_leave() -> None:
     one, two = (outcome.order for outcome in first.values())
     assert not look([one, two], 1200)
     second = look([heard(one, 200, round_=2), heard(two, 1000, round_=2)], 1200)
-    assert second["order-2"].order.seller_alloc_wh == hours(733)
+    assert second["order-2"].order.seller_alloc_wh == hours(1000)
     one, two = (outcome.order for outcome in second.values())
     done = settled([heard(one, 200, round_=3), heard(two, 1000, round_=3)], 1200)
-    assert (delivered(done["order-1"]), delivered(done["order-2"])) == ((200,), (800,))
+    assert (delivered(done["order-1"]), delivered(done["order-2"])) == ((200,), (1000,))
     assert done["order-2"].alloc_round == 3
 
 
