@@ -12,8 +12,9 @@ from pydantic import BaseModel, Field, model_validator
 
 from api.paging import Id, Instant, Name, Strict
 from api.series import EnergySeriesOut, InstantOut, PriceSeriesOut
-from energy_catalog.offers import Intent, OfferView, Source
-from trade.money import DecimalRefused, utc, whole_units
+from energy_catalog.offers import FulfillmentType, Intent, OfferView, Source
+from energy_catalog.quality import CARBON_G_MAX
+from trade.money import DecimalRefused, Series, utc, whole_units
 
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217; XWH energy credits, XCO carbon credits")]
 Gps = Annotated[str, Field(pattern=r"^-?\d{1,2}(\.\d{1,6})?, ?-?\d{1,3}(\.\d{1,6})?$", description="lat, lon")]
@@ -90,24 +91,6 @@ class TransferOut(BaseModel):
     legs: list[LegOut]
 
 
-class BalanceOut(BaseModel):
-    """The balance of one account of the ledger."""
-
-    account: str
-    currency: str
-    balance_milli: int
-
-
-class LedgerProofOut(BaseModel):
-    """Whether every balance equals its transfers and every currency sums to zero."""
-
-    balanced: bool
-    accounts: list[BalanceOut]
-    transfers: int
-    moved_milli: dict[str, int]
-    problems: list[str]
-
-
 class Window(Strict):
     """A stretch of time in which energy is wanted."""
 
@@ -140,6 +123,17 @@ class SearchIn(Strict):
     source: Source | None = None
     provider_id: WireId | None = None
     near: Near | None = None
+    fulfillment_type: FulfillmentType | None = None
+    renewable_per_mille_min: int | None = Field(default=None, ge=0, le=1000)
+    carbon_g_per_kwh_max: int | None = Field(
+        default=None, ge=0, le=CARBON_G_MAX, description="Energy of unknown carbon intensity never answers"
+    )
+    rating_min: str | None = Field(
+        default=None, pattern=r"^[1-5](\.\d)?$", description="Mean rating, such as 4.5; nobody's rated never answers"
+    )
+    delivered_per_mille_min: int | None = Field(
+        default=None, ge=0, le=1000, description="Delivered of what was contracted, in settled orders"
+    )
 
     @model_validator(mode="after")
     def _price_has_a_currency(self) -> SearchIn:
@@ -169,6 +163,11 @@ class SearchIn(Strict):
             provider_id=self.provider_id,
             near_gps=self.near.gps if self.near else None,
             radius_m=self.near.radius_m if self.near else None,
+            fulfillment_type=self.fulfillment_type.value if self.fulfillment_type else None,
+            renewable_per_mille_min=self.renewable_per_mille_min,
+            carbon_g_per_kwh_max=self.carbon_g_per_kwh_max,
+            rating_tenths_min=whole_units(self.rating_min, places=1) if self.rating_min else None,
+            delivered_per_mille_min=self.delivered_per_mille_min,
         )
 
 
@@ -181,6 +180,29 @@ class ProviderOut(BaseModel):
     image_url: str
     gps: str
     rating: str
+    rating_count: int = Field(description="How many ratings the rating is the mean of")
+    delivered_per_mille: int | None = Field(description="Delivered of what was contracted; null: nothing settled yet")
+    settled: int
+
+
+class BlockOut(BaseModel):
+    """One block of a block price: the energy of an order up to `up_to_wh` (null: without end) costs this."""
+
+    up_to_wh: int | None
+    price_micro_per_kwh: int
+
+
+class CarbonOut(BaseModel):
+    """g CO2 per kWh of every slot, as the seller says it."""
+
+    start: InstantOut
+    slot_s: int
+    g_per_kwh: tuple[int, ...]
+
+    @classmethod
+    def of(cls, series: Series) -> CarbonOut:
+        """From the rules' series."""
+        return cls(start=series.start, slot_s=series.slot_s, g_per_kwh=series.values)
 
 
 class OfferOut(BaseModel):
@@ -199,6 +221,12 @@ class OfferOut(BaseModel):
     fulfillment_id: str
     fulfillment_type: str
     has_series: bool
+    policy: str = Field(description="The rules a contract is settled by")
+    policy_digest: str
+    renewable_per_mille: int | None = Field(description="null: not known")
+    carbon: CarbonOut | None = Field(description="null: not known")
+    certificates: tuple[str, ...]
+    blocks: list[BlockOut] = Field(description="Of a block price, whose first block `price` shows; else empty")
 
     @classmethod
     def of(cls, view: OfferView) -> OfferOut:
@@ -213,6 +241,9 @@ class OfferOut(BaseModel):
                 image_url=face.image_url,
                 gps=face.gps,
                 rating=face.rating,
+                rating_count=face.rating_count,
+                delivered_per_mille=face.delivered_per_mille,
+                settled=face.settled,
             ),
             offer_id=view.offer_id,
             source=view.source.value,
@@ -225,6 +256,14 @@ class OfferOut(BaseModel):
             fulfillment_id=view.fulfillment_id,
             fulfillment_type=view.fulfillment_type,
             has_series=view.has_series,
+            policy=view.policy,
+            policy_digest=view.policy_digest,
+            renewable_per_mille=view.renewable_per_mille,
+            carbon=CarbonOut.of(view.carbon_g_per_kwh) if view.carbon_g_per_kwh else None,
+            certificates=view.certificates,
+            blocks=[
+                BlockOut(up_to_wh=tier.up_to_wh, price_micro_per_kwh=tier.price_micro_per_kwh) for tier in view.tiers
+            ],
         )
 
 

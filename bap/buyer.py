@@ -27,6 +27,7 @@ from trade.order import (
     can_advance,
 )
 from trade.policy import PLAIN, Policy
+from trade.price_rules import block_series
 
 #: States in which a contract exists or may exist at the seller: money is reserved, letters about it make sense.
 CONTRACTED = frozenset(
@@ -212,6 +213,9 @@ def _check_within(available_wh: Series, asked: Series) -> None:
 
 
 def _prices_over(offer: OfferView, energy_wh: Series) -> Series:
+    """What each slot should cost: the offer's price, or what its blocks make of the quantity."""
+    if offer.tiers:
+        return block_series(offer.tiers, energy_wh)
     prices = offer.price_micro_per_kwh
     offset = int((energy_wh.start - prices.start).total_seconds()) // prices.slot_s
     return energy_wh.with_values(prices.values[offset : offset + len(energy_wh.values)])

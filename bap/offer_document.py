@@ -7,6 +7,8 @@ from typing import Any
 
 from energy_catalog.offers import OfferView, Provider, Source
 from trade.money import Series
+from trade.policy import PLAIN
+from trade.price_rules import Tier
 
 
 def offer_from_document(document: dict[str, Any]) -> OfferView:
@@ -26,6 +28,12 @@ def offer_from_document(document: dict[str, Any]) -> OfferView:
         fulfillment_id=document["fulfillment_id"],
         fulfillment_type=document["fulfillment_type"],
         has_series=document["has_series"],
+        policy=document.get("policy", PLAIN.id),
+        policy_digest=document.get("policy_digest", ""),
+        renewable_per_mille=document.get("renewable_per_mille"),
+        carbon_g_per_kwh=_series(carbon, "g_per_kwh") if (carbon := document.get("carbon")) else None,
+        certificates=tuple(document.get("certificates", ())),
+        tiers=tuple(Tier(block["up_to_wh"], block["price_micro_per_kwh"]) for block in document.get("blocks", ())),
     )
 
 
