@@ -7,9 +7,9 @@ nudge from the handler of the callback.
 
 from __future__ import annotations
 
-from api import policies, webhooks
+from api import ledger, policies, webhooks
 from api.desk import Desk
-from bap import api_accounts, api_orders, api_searches, api_sellers, api_series, api_standing
+from bap import api_accounts, api_disputes, api_meters, api_orders, api_searches, api_sellers, api_series, api_standing
 
 VERSION = "1.1.0"
 _DESCRIPTION = """Buy energy from people: search, choose, confirm, and pay for what was delivered.
@@ -24,11 +24,14 @@ def build() -> Desk:
     """The route table of this node."""
     desk = Desk(title="PowerShare buyer's node", version=VERSION, description=_DESCRIPTION)
     api_accounts.add_routes(desk)
+    api_meters.add_routes(desk)
     api_searches.add_routes(desk)
     api_orders.add_routes(desk)
+    api_disputes.add_routes(desk)
     api_standing.add_routes(desk)
     api_sellers.add_routes(desk)
     api_series.add_routes(desk)
     policies.add_routes(desk)
+    ledger.add_routes(desk)
     webhooks.add_routes(desk)
     return desk

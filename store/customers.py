@@ -10,9 +10,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+import asyncpg
+
 from store.db import UnitOfWork
 
-_ACCOUNT = "account_id, token_id, name, email, phone, currency, created_at"
+_ACCOUNT = "account_id, token_id, name, email, phone, currency, created_at, meter_id"
+
+
+class MeterTaken(Exception):
+    """Another account has this meter."""
 
 
 async def insert(
@@ -28,7 +34,7 @@ async def insert(
 ) -> None:
     """Keep a new account of an app."""
     await uow.connection.execute(
-        f"INSERT INTO customer_accounts ({_ACCOUNT}) VALUES ($1, $2, $3, $4, $5, $6, $7)",  # noqa: S608
+        f"INSERT INTO customer_accounts ({_ACCOUNT}) VALUES ($1, $2, $3, $4, $5, $6, $7, '')",  # noqa: S608
         account_id, token_id, name, email, phone, currency, now,
     )  # fmt: skip
 
@@ -41,6 +47,26 @@ async def get(uow: UnitOfWork, account_id: str, *, token_id: str | None) -> Mapp
         account_id, token_id,
     )  # fmt: skip
     return row
+
+
+async def of_meter(uow: UnitOfWork, meter_id: str, *, token_id: str | None) -> Mapping[str, Any] | None:
+    """The account whose meter this is, if the token may see it."""
+    row: Mapping[str, Any] | None = await uow.connection.fetchrow(
+        f"SELECT {_ACCOUNT} FROM customer_accounts"  # noqa: S608
+        " WHERE meter_id = $1 AND meter_id <> '' AND ($2::text IS NULL OR token_id = $2)",
+        meter_id, token_id,
+    )  # fmt: skip
+    return row
+
+
+async def set_meter(uow: UnitOfWork, account_id: str, meter_id: str) -> None:
+    """Give an account its meter; raises MeterTaken, after which the unit of work must end."""
+    try:
+        await uow.connection.execute(
+            "UPDATE customer_accounts SET meter_id = $2 WHERE account_id = $1", account_id, meter_id
+        )
+    except asyncpg.UniqueViolationError as taken:
+        raise MeterTaken(meter_id) from taken
 
 
 async def page(

@@ -109,8 +109,9 @@ class _Reader:
 
     def __init__(self, mapping: Mapping, heading: Sequence[str], delimiter: str, flow: str) -> None:
         self._mapping, self._delimiter, self._flow = mapping, delimiter, flow
-        places = {name.strip().lower(): n for n, name in reversed(list(enumerate(heading)))}
-        self._places = places
+        self._places: dict[str, int] = {}
+        for place, name in enumerate(heading):
+            self._places.setdefault(name.strip().lower(), place)
         self._instant = self._place(mapping.instant)
         self._time = self._place(mapping.time) if mapping.time else None
         self._flow_at = self._optional(mapping.flow)

@@ -277,7 +277,9 @@ def _walk(stream: BinaryIO) -> Iterator[tuple[list[Any], Any]]:
                     kept = before_reading if tag == _READING else len(parents)
     except defusedxml.DefusedXmlException as error:
         raise Unreadable("the XML declares a document type or entities; a Green Button feed needs none") from error
-    except (ElementTree.ParseError, LookupError) as error:
+    except Unreadable:
+        raise
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # ValueError: an encoding that is not read
         raise Unreadable(f"this is no well-formed XML: {error}") from error
 
 

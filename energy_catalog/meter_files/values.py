@@ -154,11 +154,12 @@ class Instants:
             if offset == other:
                 return first
             second = (stated - (other or _NO_TIME)).replace(tzinfo=UTC)
-            before = (stated - _MINUTE - (zone.utcoffset(stated - _MINUTE) or _NO_TIME)).replace(tzinfo=UTC)
+            before = stated - _MINUTE
+            is_gap_start = zone.utcoffset(before) == zone.utcoffset(before.replace(fold=1))
         except OverflowError:
             raise ValueError(_BEYOND.format(text[:40])) from None
         if first > second:  # the clock skips this label
-            if self._is_end and before + _MINUTE == first:
+            if self._is_end and is_gap_start:
                 return first
             raise ValueError(f"the clock of {zone} never shows {text[:40]!r}: that hour is skipped in spring")
         if self._is_falling:
