@@ -116,11 +116,12 @@ class AllocationsOut(BaseModel):
     @classmethod
     def of(cls, order: Order) -> AllocationsOut:
         """From the rules' order."""
+        final = order.settlement.delivered_wh if order.settlement else order.final_wh
         return cls.model_construct(
             round=order.alloc_round,
             buyer=EnergySeriesOut.of(order.buyer_alloc_wh) if order.buyer_alloc_wh else None,
             seller=EnergySeriesOut.of(order.seller_alloc_wh) if order.seller_alloc_wh else None,
-            final=EnergySeriesOut.of(order.final_wh) if order.final_wh else None,
+            final=EnergySeriesOut.of(final) if final else None,
         )
 
 

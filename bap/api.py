@@ -9,7 +9,17 @@ from __future__ import annotations
 
 from api import ledger, policies, webhooks
 from api.desk import Desk
-from bap import api_accounts, api_disputes, api_meters, api_orders, api_searches, api_sellers, api_series, api_standing
+from bap import (
+    api_accounts,
+    api_disputes,
+    api_meters,
+    api_orders,
+    api_searches,
+    api_sellers,
+    api_series,
+    api_standing,
+    api_statements,
+)
 
 VERSION = "1.1.0"
 _DESCRIPTION = """Buy energy from people: search, choose, confirm, and pay for what was delivered.
@@ -29,6 +39,7 @@ def build() -> Desk:
     api_orders.add_routes(desk)
     api_disputes.add_routes(desk)
     api_standing.add_routes(desk)
+    api_statements.add_routes(desk)
     api_sellers.add_routes(desk)
     api_series.add_routes(desk)
     policies.add_routes(desk)

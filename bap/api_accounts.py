@@ -7,15 +7,18 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from api import meter_claims
 from api.desk import Call, Desk
 from api.paging import ListOf, Page, cursor, read_cursor
-from api.problems import conflict, not_found
+from api.problems import ApiError, conflict, not_found
 from bap.api_calls import READERS, reading, visible_to
-from bap.api_models import AccountIn, AccountOut, DepositIn, LedgerProofOut, TransferOut, WalletOut
-from books import deposits, proof
-from store import customers, transfers
+from bap.api_models import AccountIn, AccountMeterIn, AccountOut, DepositIn, TransferOut, WalletOut
+from beckn.claims import IMPORT, Proof
+from books import deposits
+from store import buyer_settling, customers, transfers
 from store.db import UnitOfWork
 from trade import ledger
+from trade.meter_ids import MeterIdRefused, bare_meter_id
 
 _TAGS = ["accounts"]
 
@@ -23,6 +26,7 @@ _TAGS = ["accounts"]
 def add_routes(desk: Desk) -> None:
     """Give the desk the calls about accounts and money."""
     _add_accounts(desk)
+    _add_meter(desk)
     _add_money(desk)
 
 
@@ -33,7 +37,7 @@ def _add_accounts(desk: Desk) -> None:
         account_id, given = str(uuid.uuid4()), call.body.model_dump()
         async with call.node.database.unit_of_work() as uow:
             await customers.insert(uow, account_id=account_id, token_id=call.token.token_id, now=call.now, **given)
-        nothing = {"balance_milli": 0, "reserved_milli": 0, "balances": []}
+        nothing = {"meter_id": "", "balance_milli": 0, "reserved_milli": 0, "balances": []}
         return AccountOut(account_id=account_id, created_at=call.now, **nothing, **given)
 
     @desk.route("GET", "/api/accounts", role=READERS, query=Page, answer=ListOf[AccountOut], tags=_TAGS)
@@ -57,6 +61,43 @@ def _add_accounts(desk: Desk) -> None:
         """Show an account, what its wallet holds and what is reserved for orders."""
         async with reading(call) as uow:
             return await _with_money(uow, await _account(uow, call))
+
+
+def _add_meter(desk: Desk) -> None:
+    @desk.route(
+        "PUT", "/api/accounts/{account_id}/meter", role=READERS, body=AccountMeterIn, answer=AccountOut, tags=_TAGS
+    )
+    async def put_meter(call: Call[AccountMeterIn]) -> AccountOut:
+        """Say which meter measures what the account's consumer takes from the grid.
+
+        Needed for orders under policies that count both meters. The meter is claimed at the network's registry. 409
+        when another account or another node has it, or while orders of the account's present meter are open; 503 when
+        the registry is silent.
+        """
+        try:
+            meter_id = bare_meter_id(call.body.meter_id)
+        except MeterIdRefused as refusal:
+            raise ApiError(422, f"{refusal}.", field="meter_id") from refusal
+        async with call.node.database.unit_of_work() as uow:
+            account = await _account(uow, call)
+            earlier = account["meter_id"]
+            if earlier and earlier != meter_id and await buyer_settling.is_meter_in_use(uow, earlier):
+                raise conflict(
+                    f"Orders of meter '{earlier}' are not settled yet; change it when they are.",
+                    field="meter_id",
+                )
+            try:
+                await customers.set_meter(uow, account["account_id"], meter_id)
+            except customers.MeterTaken as taken:
+                raise conflict("Another account has this meter; a meter belongs to one.", field="meter_id") from taken
+            shown = await _with_money(uow, await _account(uow, call))
+            # Last before the commit: what is refused here is kept nowhere, and what is kept here is held there.
+            given = call.body.proof
+            proof_of = Proof(given.utility_id, given.nonce_digest) if given else None
+            await meter_claims.take(call.node.claims, meter_id, IMPORT, proof_of)
+            if earlier and earlier != meter_id:
+                await meter_claims.release(call.node.claims, earlier, IMPORT)
+        return shown
 
 
 def _add_money(desk: Desk) -> None:
@@ -83,7 +124,7 @@ def _add_money(desk: Desk) -> None:
                     amount_minor=call.body.amount_minor,
                     currency=call.body.currency or account["currency"],
                     reference=call.body.reference,
-                    now=call.now,
+                    now=call.node.trading.now(),
                 )
             except transfers.TransferConflict as known:
                 raise conflict(
@@ -116,13 +157,6 @@ def _add_money(desk: Desk) -> None:
             items=items, next=cursor(moved[-1].transfer_id) if len(moved) == call.query.limit else None
         )
 
-    @desk.route("GET", "/api/ledger/proof", role="operator", answer=LedgerProofOut, tags=["ledger"])
-    async def prove_ledger(call: Call[None]) -> LedgerProofOut:
-        """Add up every transfer anew and compare with the balances kept."""
-        async with call.node.database.unit_of_work() as uow:
-            proven = await transfers.proof(uow)
-        return LedgerProofOut.model_validate(proof.document(proven))
-
 
 async def _account(uow: UnitOfWork, call: Call[Any]) -> Mapping[str, Any]:
     account_id = call.path["account_id"]
@@ -141,6 +175,7 @@ async def _with_money(uow: UnitOfWork, account: Mapping[str, Any]) -> AccountOut
     return AccountOut(
         account_id=account_id,
         created_at=account["created_at"],
+        meter_id=account["meter_id"],
         balance_milli=held.get(currency, 0),
         reserved_milli=reserved.get(currency, 0),
         balances=[

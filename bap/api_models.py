@@ -57,9 +57,24 @@ class AccountOut(BaseModel):
     phone: str
     currency: str
     created_at: InstantOut
+    meter_id: str = Field(description="Whose import counts for its orders; empty without one")
     balance_milli: int
     reserved_milli: int
     balances: list[WalletOut]
+
+
+class MeterProofIn(Strict):
+    """That the account's consumer owns the meter: which utility gave the code, and the code's digest."""
+
+    utility_id: WireId
+    nonce_digest: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the code, hex")
+
+
+class AccountMeterIn(Strict):
+    """The meter of an account: an mRID, der://meter/<id>, or the utility's own number."""
+
+    meter_id: str = Field(min_length=1, max_length=200)
+    proof: MeterProofIn | None = None
 
 
 class DepositIn(Strict):

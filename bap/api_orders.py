@@ -32,7 +32,7 @@ from bap.api_order_models import (
     UpdateIn,
 )
 from bap.buyer import Step, Wish
-from bap.offer_document import offer_from_document
+from bap.offer_document import offer_from_document, policy_of
 from store import buyer_orders, events, order_document, orders, searches
 from store.db import UnitOfWork
 from trade.order import (
@@ -250,7 +250,9 @@ def _add_asking(desk: Desk) -> None:
 
         async def decide(uow: UnitOfWork, order: Order, message_id: str) -> Decision:
             category, value = call.body.category, call.body.value
-            rated = contracts.record_rating(order, category=category, value=value, now=call.now)
+            rated = contracts.record_rating(
+                order, category=category, value=value, now=call.now, now_trading=call.node.trading.now()
+            )
             asked = Step(rated, (), _asked(order, "rating", message_id).events)
             return asked, translate.rating_to_wire(order, category, value)
 
@@ -332,9 +334,10 @@ async def _choose(uow: UnitOfWork, call: Call[OrderIn], message_id: str) -> Orde
     wish = Wish(
         account_id=asked.account_id,
         customer=Customer(found["name"], found["email"], found["phone"]),
-        currency=found["currency"],
         series=asked.energy.series() if asked.energy else None,
         energy_wh=asked.energy_wh,
+        policy=policy_of(offer, call.node.settings.policies),
+        meter_id=found["meter_id"],
     )
 
     def choose(draft: Order | None) -> Step:

@@ -75,12 +75,12 @@ class Step:
 class Wish:
     """What a consumer wants of one offer: a series, or so many Wh in all, wherever the offer has them first.
 
-    `policy` is the offer's, as this node knows it; `meter_id` the meter of the account, empty when it has none.
+    It is paid in the offer's currency, from what the account holds of that. `policy` is the offer's, as this node knows
+    it; `meter_id` the meter of the account, empty when it has none.
     """
 
     account_id: str
     customer: Customer
-    currency: str
     series: Series | None = None
     energy_wh: int | None = None
     policy: Policy = PLAIN
@@ -161,12 +161,6 @@ def choose(
 
 def _wished(offer: OfferView, wish: Wish) -> Series:
     """The energy asked for, on the offer's slots; raises Unfit when the offer cannot give it."""
-    if offer.currency != wish.currency:
-        raise Unfit(
-            f"The offer is in {offer.currency} and the account in {wish.currency}; use an account of {offer.currency}.",
-            field="account_id",
-            limit=offer.currency,
-        )
     if wish.series is None:
         try:
             asked = pricing.spread_request(offer.available_wh, wish.energy_wh or 0)

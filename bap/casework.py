@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from bap import buyer, contracts, letters, translate
+from bap import buyer, contracts, letters, reckoning, translate
 from bap.buyer import Step
 from bap.quotes import Quoted
 from bap.translate import OrderView, QuoteView, WireRefusal
@@ -143,29 +143,23 @@ class Case:
         return order.contracted_wh.with_values(tuple(told[0][1]["energy_wh"])) if told else None
 
     async def cancel(self, order: Order, view: OrderView) -> Order:
-        """The contract has ended: the fee, if any, to the seller, the rest back."""
+        """The contract has ended: the fee, if any, to the seller, the rest back; or a dispute about the fee."""
         asked_for = order.state is OrderState.CANCELLING
-        step = contracts.record_cancellation(
+        verdict = contracts.record_cancellation(
             order,
             cancelled_by=view.cancelled_by or ("CONSUMER" if asked_for else "PROVIDER"),
             fee_milli=view.fee_milli,
             reserved_milli=await self._reserved(order),
-            now=self.now,
-            now_trading=self.node.trading.now(),
+            at=letters.moment(self.node),
         )
-        return await self.keep(order, step)
+        self.order = await reckoning.carry_out(self.uow, self.node, order, verdict)
+        return self.order
 
-    async def complete(self, order: Order, view: OrderView) -> Order:
-        """The order is delivered: settle it by our own calculation."""
-        step = contracts.record_completion(
-            order,
-            metered_wh=view.metered_wh,
-            seller_lines=view.settlement.lines if view.settlement else view.lines,
-            reserved_milli=await self._reserved(order),
-            now=self.now,
-            now_trading=self.node.trading.now(),
-        )
-        return await self.keep(order, step)
+    async def reckon(self, order: Order, view: OrderView) -> Order:
+        """What the seller says of how the order ends: allocations, settlement, disputes."""
+        message_id = self.letter.context.message_id
+        self.order = await reckoning.hear(self.uow, self.node, order, view, message_id=message_id)
+        return self.order
 
     async def refuse(self, order: Order | None) -> None:
         """An error callback to select, init or confirm: the order ends, unless it has gone on."""

@@ -1,18 +1,20 @@
 """What a buyer decides about a contract it has: change it, cancel it, ask about it, rate it. Pure, like `buyer.py`.
 
-How it ends in money is in `settling.py`. Escrow always covers the most the contract can cost: more is reserved before a larger contract is asked for, less is given back only when
-the seller has agreed. `reserved_milli` is what the order's escrow holds; the ledger knows it, not the order.
+How it ends in money is in `settling.py`. Escrow always covers the most the contract can cost: more is reserved before a
+larger contract is asked for, less is given back only when the seller has agreed. `reserved_milli` is what the order's
+escrow holds; the ledger knows it, not the order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from bap import settling
 from bap.buyer import CONTRACTED, NotNow, Step, Unfit
-from trade import ledger, pricing, settlement
+from bap.settling import Moment, Tell, Verdict
+from trade import deadlines, ledger, pricing, settlement
 from trade.money import Series, is_same_or_rounded
 from trade.order import (
     Order,
@@ -21,7 +23,7 @@ from trade.order import (
     advance,
     can_advance,
 )
-from trade.quote import LineKind, QuoteLine, SettlementResult
+from trade.quote import LineKind, QuoteLine
 
 _CHANGEABLE = frozenset({OrderState.ACTIVE, OrderState.DELIVERING})
 
@@ -181,32 +183,26 @@ def refuse_cancel(order: Order, *, code: str, sentence: str, now: datetime) -> S
     return Step(updated, (), (("order.cancel_refused", {"code": code, "sentence": sentence}),))
 
 
-def record_cancellation(
-    order: Order,
-    *,
-    cancelled_by: str,
-    fee_milli: int,
-    reserved_milli: int,
-    now: datetime,
-    now_trading: datetime,
-) -> Step | None:
-    """on_cancel: the fee to the seller, the rest back; a fee above the agreed terms is disputed and escrow stays.
+def record_cancellation(order: Order, *, cancelled_by: str, fee_milli: int, reserved_milli: int, at: Moment) -> Verdict:
+    """on_cancel: the fee to the seller, the rest back; a fee above the agreed terms is disputed and escrow waits.
 
-    Who cancels pays: a seller that cancels gets no fee. None when the order is past cancelling.
+    Who cancels pays: a seller that cancels gets no fee. Nothing changes when the order is past cancelling.
     """
-    if not can_advance(order, OrderEvent.CANCELLED):
-        return None
-    updated = replace(advance(order, OrderEvent.CANCELLED, now=now), cancelled_by=cancelled_by, awaiting_until=None)
-    limit_milli = 0 if cancelled_by == "PROVIDER" else _fee_limit(order, now_trading)
+    if not can_advance(order, OrderEvent.CANCELLED) or order.state is OrderState.DISPUTED:
+        return Verdict()
+    cancelled = advance(order, OrderEvent.CANCELLED, now=at.wall)
+    updated = replace(cancelled, cancelled_by=cancelled_by, awaiting_until=None)
+    limit_milli = 0 if cancelled_by == "PROVIDER" else _fee_limit(order, at.trading)
     if is_same_or_rounded(fee_milli, limit_milli):
         fee_milli = limit_milli
-    told = {"by": cancelled_by, "fee_milli": fee_milli}
+    told = ("order.cancelled", {"by": cancelled_by, "fee_milli": fee_milli})
     if not 0 <= fee_milli <= min(limit_milli, reserved_milli):
-        disputed = {**told, "agreed_fee_milli": limit_milli, "reserved_milli": reserved_milli}
-        return Step(updated, (), (("order.cancelled", told), ("order.cancellation_disputed", disputed)))
+        why = "The seller asks for more than the agreed terms do for cancelling."
+        step = settling.open_dispute(updated, why, buyer_milli=limit_milli, seller_milli=fee_milli, at=at)
+        return Verdict(replace(step, events=(told, *step.events)), Tell.DISPUTE)
     fee = QuoteLine(LineKind.CANCELLATION_FEE, "", fee_milli) if fee_milli else None
-    moved = ledger.buyer_cancel(updated, fee, at=now, reserved_milli=reserved_milli)
-    return Step(updated, tuple(moved), (("order.cancelled", told),))
+    moved = ledger.buyer_cancel(updated, fee, at=at.wall, reserved_milli=reserved_milli)
+    return Verdict(Step(updated, tuple(moved), (told,)))
 
 
 def _fee_limit(order: Order, now_trading: datetime) -> int:
@@ -227,12 +223,18 @@ def _fee_limit(order: Order, now_trading: datetime) -> int:
 
 def check_askable(order: Order, action: str) -> None:
     """Refuse a question about an order the seller cannot know; raises NotNow."""
-    if order.state not in CONTRACTED and order.state is not OrderState.CANCELLED:
+    if order.state not in CONTRACTED | {OrderState.CANCELLED, OrderState.DISPUTED}:
         raise NotNow(f"Order {order.order_id} is {order.state}; {action} needs a confirmed order.", field="state")
 
 
-def record_rating(order: Order, *, category: str, value: str, now: datetime) -> Order:
-    """Keep what the buyer thought; a later rating of the same category replaces the earlier."""
+def record_rating(order: Order, *, category: str, value: str, now: datetime, now_trading: datetime) -> Order:
+    """Keep what the buyer thought; a later rating of the same category replaces the earlier, until ratings close.
+
+    Raises NotNow without a contract, and once the policy's time for ratings is over.
+    """
     check_askable(order, "rating")
+    until = deadlines.ratings_until(order)
+    if now_trading > until:
+        raise NotNow(f"The time for rating this order ended at {until.isoformat()}.", field="state")
     kept = tuple(rating for rating in order.ratings if rating[0] != category)
     return replace(order, ratings=(*kept, (category, value)), updated_at=now)

@@ -116,9 +116,14 @@ def hear_resolution(order: Order, told: Told, *, purse: Purse, at: Moment) -> St
 
 
 def lapse(order: Order, *, purse: Purse, at: Moment) -> Step:
-    """Nobody decided in time: the lesser figure holds, here and at the seller's by the same rule."""
-    dispute = _open(order)
-    return _close(order, disputes.lesser_due_milli(dispute), LESSER, "", purse=purse, at=at)
+    """Nobody decided in time: the lesser figure holds, here and at the seller's by the same rule.
+
+    Nobody agreed to it, so an order that was never paid costs no more than was reserved for it.
+    """
+    due_milli = disputes.lesser_due_milli(_open(order))
+    if order.settlement is None:
+        due_milli = min(due_milli, purse.reserved_milli)
+    return _close(order, due_milli, LESSER, "", purse=purse, at=at)
 
 
 def _open(order: Order) -> Dispute:

@@ -113,9 +113,7 @@ async def on_status(case: Case) -> None:
         await case.cancel(order, view)
         return
     order = await case.change(order, view)
-    if view.status == "COMPLETE":
-        await case.complete(order, view)
-        return
+    order = await case.reckon(order, view)
     if answers_cancel and view.status == "ACTIVE":
         sentence = "The seller keeps the contract."
         order = await case.keep(order, contracts.refuse_cancel(order, code="", sentence=sentence, now=case.now))
@@ -134,12 +132,16 @@ async def _status_refused(case: Case) -> None:
 
 
 async def on_update(case: Case) -> None:
-    """The contract as changed: the answer to our update, or the seller's curtailment; or a refusal of ours."""
+    """The contract as changed: the answer to our update, or the seller's curtailment; or a refusal of ours.
+
+    Under two-sided policies also the seller's allocation, its settlement and its part in a dispute.
+    """
     if case.letter.error is not None:
         await case.refuse_change(await case.find_answered())
     elif seen := await case.view_order():
         view, order = seen
-        await case.change(await case.confirm(order, view), view)
+        order = await case.change(await case.confirm(order, view), view)
+        await case.reckon(order, view)
 
 
 async def on_cancel(case: Case) -> None:

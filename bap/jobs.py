@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from datetime import timedelta
 
 import structlog
 
-from bap import buyer, letters, standing_runs, translate
-from bap.buyer import Step
+from bap import buyer, closing, letters, metering, standing_runs
 from beckn.jobs import Job
 from beckn.node import Node
 from store import buyer_orders, orders
 from store.db import UnitOfWork
-from trade.order import Order
 
 log = structlog.get_logger("bap.jobs")
 
@@ -36,7 +33,7 @@ async def _chase_next(node: Node, uow: UnitOfWork) -> bool:
         kept = await letters.keep(uow, node, step, before=order, now=now)
         letters.announce(uow, node, kept, answers=order.awaiting_message_id)
         if kept.awaiting_until is not None:
-            await _ask_status(node, uow, kept, message_id)
+            await closing.ask_status(node, uow, kept, message_id)
     return bool(due)
 
 
@@ -68,36 +65,16 @@ async def _start_next(node: Node, uow: UnitOfWork) -> bool:
 
 
 async def ask_about_late_settlements(node: Node) -> None:
-    """Ask how orders stand that should have been settled long ago: the seller's word may have been lost."""
+    """Speak once more about orders that should have been settled long ago: a word on either side may have been lost."""
     await _one_by_one(node, _ask_next)
 
 
 async def _ask_next(node: Node, uow: UnitOfWork) -> bool:
-    now = node.wall.now()
     late = node.trading.now() - timedelta(seconds=node.settings.settle_late_s)
-    due = await buyer_orders.lock_overdue(uow, ended_before=late, now_wall=now, limit=1)
+    due = await buyer_orders.lock_overdue(uow, ended_before=late, now_wall=node.wall.now(), limit=1)
     for order in due:
-        message_id = letters.new_message_id()
-        told = {"action": "status", "message_id": message_id}
-        asked = Step(replace(order, updated_at=now), (), (("order.asked", told),))
-        kept = await letters.keep(uow, node, asked, before=order, now=now)
-        await _ask_status(node, uow, kept, message_id)
+        await closing.tell_again(node, uow, order)
     return bool(due)
-
-
-async def _ask_status(node: Node, uow: UnitOfWork, order: Order, message_id: str) -> None:
-    try:
-        await letters.send_about(
-            uow,
-            node,
-            order,
-            action="status",
-            message=translate.status_to_wire(order),
-            message_id=message_id,
-            now=node.wall.now(),
-        )
-    except letters.SellerUnknown:
-        log.warning("seller_unknown", order_id=order.order_id, seller_id=order.counterparty_id, state=order.state)
 
 
 async def _one_by_one(node: Node, work: Callable[[Node, UnitOfWork], Awaitable[bool]]) -> None:
@@ -113,6 +90,8 @@ JOBS = (
     Job("chase_unanswered", 2.0, chase_unanswered),
     Job("expire_quotes", 5.0, expire_quotes),
     Job("start_deliveries", 30.0, start_deliveries, on_clock_move=True),
+    Job(metering.JOB, 5.0, metering.allocate, on_clock_move=True),
+    Job("close_overdue", 30.0, closing.close_overdue, on_clock_move=True),
     Job("ask_about_late_settlements", 60.0, ask_about_late_settlements),
     Job("start_standing_runs", 5.0, standing_runs.start_due, on_clock_move=True),
     Job("go_on_with_standing_runs", 1.0, standing_runs.go_on),

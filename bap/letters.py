@@ -12,6 +12,7 @@ from typing import Any
 
 from api import webhooks
 from bap.buyer import Step
+from bap.settling import Moment, Purse
 from beckn import envelope
 from beckn.envelope import Party
 from beckn.node import Node
@@ -59,7 +60,7 @@ async def keep(uow: UnitOfWork, node: Node, step: Step, *, before: Order | None,
             uow, account_id=order.account_id, order_id=order.order_id, events=told, now=now
         )
     if step.transfers:
-        await transfers.post(uow, step.transfers)
+        await transfers.post(uow, ledger.dated(step.transfers, node.trading.now()))
     if queued:
         uow.after_commit(lambda: node.nudge(webhooks.CHANNEL))
     return order
@@ -92,6 +93,19 @@ def nudge_after(uow: UnitOfWork, node: Node, channel: str, payload: Any = None, 
 async def reserved(uow: UnitOfWork, order: Order) -> int:
     """What the order's escrow holds, in thousandths of a minor unit."""
     return await transfers.balance(uow, ledger.escrow(order.order_id), order.currency)
+
+
+async def purse(uow: UnitOfWork, order: Order) -> Purse:
+    """What the ledger holds for the order: its escrow, and what its wallet can pay."""
+    return Purse(
+        await reserved(uow, order),
+        await transfers.available(uow, ledger.wallet(order.account_id), order.currency),
+    )
+
+
+def moment(node: Node) -> Moment:
+    """Now on both clocks, with an id for a dispute that may come of it."""
+    return Moment(node.wall.now(), node.trading.now(), str(uuid.uuid4()))
 
 
 async def send(

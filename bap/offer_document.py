@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from bap.buyer import Unfit
+from books.policies import PolicyBook, UnknownPolicy
 from energy_catalog.offers import OfferView, Provider, Source
 from trade.money import Series
-from trade.policy import PLAIN
+from trade.policy import PLAIN, Policy
 from trade.price_rules import Tier
 
 
@@ -35,6 +37,14 @@ def offer_from_document(document: dict[str, Any]) -> OfferView:
         certificates=tuple(document.get("certificates", ())),
         tiers=tuple(Tier(block["up_to_wh"], block["price_micro_per_kwh"]) for block in document.get("blocks", ())),
     )
+
+
+def policy_of(offer: OfferView, known: PolicyBook) -> Policy:
+    """The policy an offer would be settled by; raises Unfit when this node does not know it as the seller means it."""
+    try:
+        return known.named(offer.policy, offer.policy_digest)
+    except UnknownPolicy as unknown:
+        raise Unfit(f"The offer cannot be ordered: {unknown}", field="offer_id") from unknown
 
 
 def _series(document: dict[str, Any], name: str) -> Series:

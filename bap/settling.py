@@ -28,6 +28,7 @@ class Tell(StrEnum):
     NOTHING = "NOTHING"
     ALLOCATION = "ALLOCATION"
     DISPUTE = "DISPUTE"
+    RESOLUTION = "RESOLUTION"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +100,16 @@ def _one_sided(order: Order, kept: Order, word: Word, is_aligned: bool, *, purse
 
 def _answered(order: Order, kept: Order, word: Word, *, purse: Purse, at: Moment) -> Verdict:
     """A seller that has both sides' allocations: is it ours that it has, and is it the last round?"""
+    if not word.is_final:
+        return Verdict(_round_done(order, kept, word, at))
     heard = word.heard_wh or Series.flat(order.contracted_wh, 0)
     if heard.values != told_wh(order).values:
         if order.buyer_alloc_wh is None:
             return Verdict(_noted(order, kept, at))
-        if word.is_answer and word.is_final:
+        if word.is_answer:
             why = "The seller settled with another allocation of ours than we sent."
             return dispute(kept, own_result(kept, at=at), word.lines, why, at=at)
-        return Verdict(_noted(order, kept, at), Tell.NOTHING if word.is_answer else Tell.ALLOCATION)
-    if not word.is_final:
-        return Verdict(_round_done(order, kept, word, at))
+        return Verdict(_noted(order, kept, at), Tell.ALLOCATION)
     may_still_speak = order.buyer_alloc_wh is None and at.trading < deadlines.settle_by(order)
     if may_still_speak and order.settlement is None:
         return Verdict(_noted(order, kept, at))  # what we say by then the seller takes as a correction
@@ -121,15 +122,20 @@ def _noted(order: Order, kept: Order, at: Moment) -> Step | None:
 
 
 def _round_done(order: Order, kept: Order, word: Word, at: Moment) -> Step | None:
-    """A round that is not the last is complete: what it settles is kept, and ours is to be allocated anew."""
+    """A round that is not the last is complete: what it settles is kept, and ours is to be allocated anew.
+
+    The seller's figure holds where it is no more than both allocations allow: it is less when a round was closed before
+    we spoke.
+    """
     if word.round_ != order.alloc_round + 1 or word.round_ >= order.policy.rounds or kept.seller_alloc_wh is None:
         return _noted(order, kept, at)
-    final_wh = settlement.final_of(
-        contracted_wh=order.contracted_wh,
-        buyer_alloc_wh=told_wh(order),
-        seller_alloc_wh=kept.seller_alloc_wh,
-        policy=order.policy,
-    )
+    allowed = zip(order.contracted_wh.values, kept.seller_alloc_wh.values, told_wh(order).values, strict=True)
+    final_wh = word.final_wh
+    if final_wh is None or not final_wh.is_aligned(order.contracted_wh):
+        return _noted(order, kept, at)
+    if any(wh > min(most) for wh, most in zip(final_wh.values, allowed, strict=True)):
+        told = {"sentence": "The seller settled more in a round than both allocations allow; it was not accepted."}
+        return Step(replace(kept, updated_at=at.wall), (), (("order.change_ignored", told),))
     done = replace(kept, alloc_round=word.round_, final_wh=final_wh, buyer_alloc_wh=None, updated_at=at.wall)
     return Step(done, (), (("order.round_settled", {"round": word.round_, "energy_wh": final_wh.total}),))
 
@@ -163,7 +169,7 @@ def _compare(order: Order, kept: Order, word: Word, *, purse: Purse, at: Moment)
     ):
         return dispute(kept, ours, word.lines, "The seller's settlement differs from ours.", at=at)
     if order.state is OrderState.DISPUTED:
-        return Verdict(_agreed(order, kept, ours, purse=purse, at=at))
+        return _agreed(order, kept, ours, purse=purse, at=at)
     if order.settlement is not None and is_same(ours, order.settlement):
         return Verdict(_noted(order, kept, at))
     try:
@@ -201,6 +207,7 @@ def pay(order: Order, result: SettlementResult, *, purse: Purse, at: Moment, **t
     settled = replace(
         advance(order, event, now=at.wall),
         settlement=result,
+        alloc_round=order.policy.rounds if order.policy.is_two_sided else 0,
         superseded=(*order.superseded, earlier) if earlier else order.superseded,
         awaiting_until=None,
     )
@@ -236,22 +243,22 @@ def settle_unanswered(order: Order, *, purse: Purse, at: Moment) -> Step:
 # --- Difference ---------------------------------------------------------------------------------------------------
 
 
-def _agreed(order: Order, kept: Order, ours: SettlementResult, *, purse: Purse, at: Moment) -> Step | None:
+def _agreed(order: Order, kept: Order, ours: SettlementResult, *, purse: Purse, at: Moment) -> Verdict:
     """The sides agree after all: their dispute is over, and our own calculation holds.
 
     An objection of a person, which is about no difference between the sides, waits for a person's decision.
     """
     if order.dispute is None:
-        return _noted(order, kept, at)
+        return Verdict(_noted(order, kept, at))
     due_milli = disputes.due_milli(ours)
     equal = replace(order.dispute, buyer_total_milli=due_milli, seller_total_milli=due_milli)
     if order.dispute.buyer_total_milli == order.dispute.seller_total_milli:
         changed = replace(kept, dispute=equal)
-        return None if changed == order else Step(replace(changed, updated_at=at.wall))
+        return Verdict(None if changed == order else Step(replace(changed, updated_at=at.wall)))
     over = replace(equal, resolution="AGREED", resolved_at=at.trading)
     step = pay(replace(kept, dispute=over), ours, purse=purse, at=at)
     told = {"dispute_id": over.dispute_id, "outcome": over.resolution, "total_milli": due_milli}
-    return replace(step, events=(*step.events, ("order.dispute_resolved", told)))
+    return Verdict(replace(step, events=(*step.events, ("order.dispute_resolved", told))), Tell.RESOLUTION)
 
 
 def dispute(

@@ -22,7 +22,7 @@ import structlog
 
 from bap import buyer, letters, searching, standing, translate
 from bap.buyer import Unable, Wish
-from bap.offer_document import offer_from_document
+from bap.offer_document import offer_from_document, policy_of
 from bap.standing_run import Outcome, Run, RunState, Wanted, document, from_row
 from bap.translate import WireRefusal
 from beckn.node import Node
@@ -288,13 +288,15 @@ class _Step:
         if not found or found["offer"] is None:
             raise _Failed(run, wanted, "The offer or the account is gone.")
         now, message_id = node.wall.now(), letters.new_message_id()
+        offer = offer_from_document(found["offer"])
         step = buyer.choose(
-            offer_from_document(found["offer"]),
+            offer,
             Wish(
                 account_id=run.account_id,
                 customer=Customer(found["name"], found["email"], found["phone"]),
-                currency=found["currency"],
                 series=wanted.energy_wh,
+                policy=policy_of(offer, node.settings.policies),
+                meter_id=found["meter_id"],
             ),
             draft=None,
             transaction_id=wanted.transaction_id,

@@ -14,6 +14,7 @@ from store import order_document
 from store.db import UnitOfWork
 from store.events import QUEUE
 from store.orders import OrderExists, OrderMissing, energy_bounds
+from trade import deadlines
 from trade.order import Order, OrderState
 
 _OWNED = "FROM orders o JOIN customer_accounts a USING (account_id) WHERE o.side = 'BUYER'"
@@ -32,16 +33,17 @@ SELECT (SELECT count(*) FROM kept) AS kept, (SELECT count(*) FROM queued) AS que
 _UPDATE = f"""
 WITH kept AS (
   UPDATE orders SET state = $2, offer_id = $3, account_id = $4, wire_order_id = $5, meter_id = $6, delivery_start = $7,
-         delivery_end = $8, quote_expires_at = $9, awaiting_until = $10, document = $11, updated_at = $12
+         delivery_end = $8, quote_expires_at = $9, awaiting_until = $10, document = $11, updated_at = $12,
+         buyer_meter_id = $16, next_due = $17
    WHERE order_id = $1 RETURNING 1
 {_TELL}
 """  # noqa: S608 - made of constants
 _INSERT = f"""
 WITH kept AS (
   INSERT INTO orders (order_id, state, offer_id, account_id, wire_order_id, meter_id, delivery_start, delivery_end,
-                      quote_expires_at, awaiting_until, document, updated_at, side, transaction_id, counterparty_id,
-                      provider_id, created_at)
-  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'BUYER', $16, $17, $18, $19)
+                      quote_expires_at, awaiting_until, document, updated_at, buyer_meter_id, next_due, side,
+                      transaction_id, counterparty_id, provider_id, created_at)
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $16, $17, 'BUYER', $18, $19, $20, $21)
   ON CONFLICT DO NOTHING RETURNING 1
 {_TELL}
 """  # noqa: S608 - made of constants
@@ -53,7 +55,7 @@ async def insert(uow: UnitOfWork, order: Order, events: Sequence[tuple[str, dict
     Raises OrderExists when its id or its session is taken.
     """
     given = (order.transaction_id, order.counterparty_id, order.provider_id, order.created_at)
-    row = await uow.connection.fetchrow(_INSERT, *_row(order), *_told(events), now, *given)
+    row = await uow.connection.fetchrow(_INSERT, *_row(order), *_told(events), now, *_settling(order), *given)
     if not row["kept"]:
         raise OrderExists(order.order_id)
     return bool(row["queued"])
@@ -64,7 +66,7 @@ async def save(uow: UnitOfWork, order: Order, events: Sequence[tuple[str, dict[s
 
     Raises OrderMissing when there is no such order.
     """
-    row = await uow.connection.fetchrow(_UPDATE, *_row(order), *_told(events), now)
+    row = await uow.connection.fetchrow(_UPDATE, *_row(order), *_told(events), now, *_settling(order))
     if not row["kept"]:
         raise OrderMissing(order.order_id)
     return bool(row["queued"])
@@ -90,6 +92,11 @@ def _row(order: Order) -> tuple[Any, ...]:
         order_document.to_document(order),
         order.updated_at,
     )
+
+
+def _settling(order: Order) -> tuple[str, datetime | None]:
+    """Whose meter counts, and when somebody has to act at the latest."""
+    return order.buyer_meter_id, deadlines.next_due(order)
 
 
 async def get(uow: UnitOfWork, order_id: str, *, token_id: str | None, lock: bool = False) -> Order | None:

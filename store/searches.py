@@ -94,12 +94,12 @@ async def choice(
     provider_id: str,
     offer_id: str,
 ) -> Mapping[str, Any] | None:
-    """An app's account (name, email, phone, currency) and `offer`, one that a search of the app found.
+    """An app's account (name, email, phone, currency, meter_id) and `offer`, one that a search of the app found.
 
     None when the app has no such account; `offer` is None when no search found it.
     """
     row: Mapping[str, Any] | None = await uow.connection.fetchrow(
-        "SELECT name, email, phone, currency, (SELECT o.document FROM search_offers o JOIN searches s"
+        "SELECT name, email, phone, currency, meter_id, (SELECT o.document FROM search_offers o JOIN searches s"
         " USING (transaction_id) WHERE transaction_id = $3 AND seller_id = $4 AND provider_id = $5 AND offer_id = $6"
         " AND s.token_id = $1) AS offer FROM customer_accounts WHERE account_id = $2 AND token_id = $1",
         token_id, account_id, transaction_id, seller_id, provider_id, offer_id,

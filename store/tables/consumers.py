@@ -15,6 +15,9 @@ class CustomerAccount(SQLModel, table=True):
     """BAP: a consumer of one app."""
 
     __tablename__ = "customer_accounts"
+    __table_args__ = (
+        Index("customer_accounts_meter", "meter_id", unique=True, postgresql_where=text("meter_id <> ''")),
+    )
     account_id: str = Field(sa_column=text_column(primary_key=True))
     token_id: str = Field(sa_column=Column(Text, nullable=False, index=True))
     name: str = Field(sa_column=text_column())
@@ -22,6 +25,7 @@ class CustomerAccount(SQLModel, table=True):
     phone: str = Field(sa_column=text_column())
     currency: str = Field(sa_column=text_column())
     created_at: datetime = Field(sa_column=instant())
+    meter_id: str = Field(sa_column=text_column(default=""))
 
 
 class Search(SQLModel, table=True):
