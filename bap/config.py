@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from books import periods
 from books.policies import PolicySettings
 
 
@@ -23,6 +25,9 @@ class BuyerSettings(PolicySettings):
     settle_late_s: float = Field(default=86_400.0, ge=60, le=30 * 86_400)
     #: How long a standing order's run waits for offers before it chooses, seconds.
     standing_offers_s: float = Field(default=10.0, ge=0, le=600)
+
+    #: The IANA zone of invoices' months, and of statements that name none.
+    billing_zone: Annotated[str, AfterValidator(periods.zone_name)] = "UTC"
 
     @property
     def quote_wait(self) -> timedelta:

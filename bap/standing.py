@@ -263,13 +263,12 @@ def _is_eligible(offer: OfferView, terms: Terms, currency: str) -> bool:
 
 def score_of(offer: OfferView) -> int | None:
     """The provider's delivered share of what it promised, per mille; None when its node says none."""
-    return getattr(offer.provider, "delivered_per_mille", None)
+    return offer.provider.delivered_per_mille
 
 
 def carbon_of(offer: OfferView, index: int) -> int | None:
     """Grams of CO2 per kWh in a slot; None when the seller says none."""
-    series: Series | None = getattr(offer, "carbon_g_per_kwh", None)
-    return None if series is None else series.values[index]
+    return None if offer.carbon_g_per_kwh is None else offer.carbon_g_per_kwh.values[index]
 
 
 def _candidates(offers: Sequence[OfferView], terms: Terms, window: Slot, now_trading: datetime) -> Iterator[_Candidate]:

@@ -28,20 +28,20 @@ _TOTALS = (
     ("Carried forward", "carried_forward_milli"),
 )
 _ORDERS = (
-    Column("Delivery", 30), Column("Order", 34), Column("With", 40), Column("What", 24),
-    Column("kWh", 18, is_number=True), Column("Amount", 28, is_number=True),
+    Column("Delivery", 26), Column("Order", 51), Column("With", 33), Column("What", 22),
+    Column("kWh", 16, is_number=True), Column("Amount", 26, is_number=True),
 )  # fmt: skip
 _LINES = (
-    Column("Order", 34), Column("Settled", 30), Column("Version", 14, is_number=True), Column("Line", 36),
-    Column("kWh", 18, is_number=True), Column("Per kWh", 18, is_number=True), Column("Charge", 24, is_number=True),
+    Column("Order", 51), Column("Settled", 26), Column("Version", 13, is_number=True), Column("Line", 27),
+    Column("kWh", 17, is_number=True), Column("Per kWh", 16, is_number=True), Column("Charge", 24, is_number=True),
 )  # fmt: skip
 _SLOTS = (
-    Column("Slot", 36), Column("Order", 34), Column("Contracted", 18, is_number=True),
-    Column("Buyer's", 16, is_number=True), Column("Seller's", 16, is_number=True), Column("Final", 16, is_number=True),
-    Column("Per kWh", 16, is_number=True), Column("Energy", 22, is_number=True),
+    Column("Slot", 33), Column("Order", 51), Column("Contracted", 16, is_number=True),
+    Column("Buyer's", 13, is_number=True), Column("Seller's", 13, is_number=True), Column("Final", 13, is_number=True),
+    Column("Per kWh", 15, is_number=True), Column("Energy", 20, is_number=True),
 )  # fmt: skip
 _MOVEMENTS = (
-    Column("Booked", 30), Column("What", 44), Column("Order", 44), Column("Amount", 28, is_number=True),
+    Column("Booked", 26), Column("What", 41), Column("Order", 51), Column("Amount", 28, is_number=True),
     Column("Balance", 28, is_number=True),
 )  # fmt: skip
 
@@ -158,11 +158,18 @@ def _movement_rows(movements: Sequence[Mapping[str, Any]], zone: ZoneInfo) -> It
     for movement in movements:
         yield (
             _local(movement["at"], zone),
-            movement["memo"],
+            _what(movement["memo"]),
             movement["order_id"],
             _amount(movement["amount_milli"], movement["currency"]),
             _amount(movement["balance_milli"], movement["currency"]),
         )
+
+
+def _what(memo: str) -> str:
+    """What a movement was for, in a person's words."""
+    if memo.startswith("settle/"):
+        return "Settlement" if memo == "settle/1" else "Correction"
+    return "Cancellation fee" if memo == "cancel" else memo.capitalize()
 
 
 def _local(instant: str, zone: ZoneInfo) -> str:

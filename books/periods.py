@@ -31,15 +31,20 @@ class Period:
     is_month: bool = False
 
 
+def zone_name(text: str) -> str:
+    """The text, when it is the IANA name of a zone; raises PeriodInvalid."""
+    try:
+        return ZoneInfo(text).key
+    except (ValueError, OSError, KeyError):
+        raise PeriodInvalid("zone", f"There is no time zone {text[:64]!r}; send an IANA name such as UTC.") from None
+
+
 def period(name: str, zone: str) -> Period:
     """The civil day or month of that name in an IANA zone; raises PeriodInvalid.
 
     A day of daylight saving has 23 or 25 hours: it goes from local midnight to local midnight.
     """
-    try:
-        local = ZoneInfo(zone)
-    except (ValueError, OSError, KeyError):
-        raise PeriodInvalid("zone", f"There is no time zone {zone[:64]!r}; send an IANA name such as UTC.") from None
+    local = ZoneInfo(zone_name(zone))
     shape = _SHAPE.fullmatch(name)
     try:
         if shape is None or not YEAR_MIN <= int(shape[1]) <= YEAR_MAX:

@@ -6,7 +6,7 @@ import uuid
 from typing import Any
 
 from beckn.envelope import Letter
-from bpp import contract, feedback, refusals, shelf, translate, updates
+from bpp import cascade, cascade_desk, contract, feedback, refusals, shelf, translate, updates
 from bpp.refusals import (
     UnableTo,
     UnableToCancel,
@@ -17,6 +17,7 @@ from bpp.refusals import (
 )
 from bpp.shop import Shop
 from store import orders, providers, transfers
+from trade import ledger
 from trade.order import Order, OrderState, Side
 
 
@@ -24,6 +25,11 @@ async def status(shop: Shop, letter: Letter, uow: Any) -> None:
     """status -> on_status: the contract as it stands."""
     order_id, _ = translate.status_from_wire(letter.message)
     order = await _contract(uow, letter, order_id, UnableToReport)
+    if cascade.is_waiting(order):
+        raise UnableToReport(
+            refusals.NOT_APPLICABLE,
+            f"Order {order_id!r} waits for the utility that has to carry it; its on_confirm follows, or ask again.",
+        )
     await _answer(shop, letter, uow, order)
 
 
@@ -50,10 +56,11 @@ async def cancel(shop: Shop, letter: Letter, uow: Any) -> None:
         decision = contract.cancel(
             order, offer, reason_id=request.reason_id, at=shop.moment(), quote_id=str(uuid.uuid4())
         )
-        order = decision.order
+        running, order = order, decision.order
         await orders.save(uow, order)
         await shelf.save_taken(uow, decision.offer)
-        await transfers.post(uow, decision.transfers)
+        await transfers.post(uow, ledger.dated(decision.transfers, shop.node.trading.now()))
+        await cascade_desk.follow(shop, uow, running, order)
     await _answer(shop, letter, uow, order)
 
 

@@ -6,7 +6,7 @@ from functools import partial
 
 from aiohttp import web
 
-from api import policies
+from api import ledger, policies
 from api.desk import Desk
 from bpp import (
     api_assets,
@@ -17,6 +17,7 @@ from bpp import (
     api_orders,
     api_providers,
     api_series,
+    api_statements,
     api_utility,
     casework,
 )
@@ -39,7 +40,9 @@ def mount(app: web.Application, shop: Shop) -> None:
     api_orders.Orders(shop).add_routes(desk)
     api_disputes.Disputes(shop).add_routes(desk)
     api_series.add_routes(desk)
+    api_statements.add_routes(desk)
     if shop.settings.utility:
         api_utility.Utilities(shop).add_routes(desk)
     policies.add_routes(desk)
+    ledger.add_routes(desk)
     desk.mount(app, shop.node)

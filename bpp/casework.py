@@ -14,6 +14,7 @@ from bpp.shop import Shop
 from store import orders, readings, transfers
 from store import settling as settling_notes
 from store.settling import Note
+from trade import ledger
 from trade.order import Order
 
 #: The flow of a meter that a seller is paid for.
@@ -79,6 +80,6 @@ async def meter_of(uow: Any, batch: Sequence[Order]) -> settling.Meter:
 async def keep(shop: Shop, uow: Any, outcome: settling.Outcome, *, quietly: bool = False) -> None:
     """Save an outcome, move its money, and tell the buyer unless an answer does (`quietly`)."""
     await orders.save(uow, outcome.order)
-    await transfers.post(uow, outcome.transfers)
+    await transfers.post(uow, ledger.dated(outcome.transfers, shop.node.trading.now()))
     if outcome.tell and not quietly:
         await shop.tell(uow, outcome.told or outcome.order, outcome.tell)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from books import periods
 from books.policies import PolicySettings
 
 
@@ -18,6 +19,8 @@ class SellerSettings(PolicySettings):
     support_email: str = Field(default="", max_length=254, pattern=r"^([^@\s]+@[^@\s]+)?$")
     #: Page that buyers are given for help; empty: none.
     support_url: str = Field(default="", max_length=2048, pattern=r"^(https?://\S+)?$")
+    #: The IANA zone of statements that name none.
+    billing_zone: Annotated[str, AfterValidator(periods.zone_name)] = "UTC"
     #: Offers that one on_search shows at most, the cheapest first.
     catalog_offers_max: int = Field(default=200, ge=1, le=2000)
     #: Offers that one search considers at most, those with the lowest prices first.

@@ -24,7 +24,7 @@ really holds as `reserved_milli`; without it the order's quote is taken.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from trade.money import milli_from_minor
@@ -129,11 +129,11 @@ def external() -> str:
     return "external"
 
 
-#: Kinds of account whose balance may be negative without limit: where money enters the ledger (external, bank), what
+#: Kinds of account whose balance may be negative without limit: where money enters the ledger (external), what
 #: nodes owe each other (receivable, payable), who may owe after a penalty or a correction (provider, utility, debt),
 #: and what rounding leaves over. Wallets (beyond an overdraft that an operator grants), escrow, tax and the node's
 #: own fees are never overdrawn: the database refuses it.
-MAY_OVERDRAW = frozenset({"external", "bank", "receivable", "payable", "provider", "utility", "debt", "rounding"})
+MAY_OVERDRAW = frozenset({"external", "receivable", "payable", "provider", "utility", "debt", "rounding"})
 
 
 def may_overdraw(account: str) -> bool:
@@ -307,6 +307,11 @@ def reverse(transfer: Transfer, *, at: datetime, memo: str) -> Transfer:
     )
 
 
+def dated(transfers: Iterable[Transfer], at: datetime) -> list[Transfer]:
+    """The transfers booked at an instant. Nodes book by the trading clock, so that a day's statement holds its day."""
+    return [replace(transfer, at=at) for transfer in transfers]
+
+
 def balances(transfers: Iterable[Transfer]) -> dict[tuple[str, str], int]:
     """The balance of every (account, currency) that the transfers touch; they sum to zero in each currency."""
     totals: dict[tuple[str, str], int] = {}
@@ -355,6 +360,19 @@ def _nets(result: SettlementResult) -> dict[Party, int]:
         net[flow.payer] = net.get(flow.payer, 0) - flow.amount_milli
         net[flow.payee] = net.get(flow.payee, 0) + flow.amount_milli
     return net
+
+
+def dues(order: Order, result: SettlementResult) -> dict[str, int]:
+    """What this side's accounts have got and given by the order's settlements, when `result` is the last of them.
+
+    Wallet, escrow and debt are left out: how a buyer brought the money is not the settlement's affair.
+    """
+    if order.side is Side.BUYER:
+        found = _buyers_dues(order, result)
+    else:
+        found = _sellers_dues(order, result)
+        found[receivable(order.counterparty_id)] = -sum(found.values())
+    return {account: amount for account, amount in found.items() if amount}
 
 
 def _difference(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:

@@ -195,6 +195,7 @@ class OrderRow(SQLModel, table=True):
         Index("orders_state", "state", "delivery_end"),
         Index("orders_meter", "meter_id", "delivery_end", postgresql_where=text("meter_id <> ''")),
         Index("orders_account", "account_id", "created_at"),
+        Index("orders_provider", "provider_id", "delivery_end"),
         Index("orders_due", "side", "next_due", postgresql_where=text("next_due IS NOT NULL")),
         Index("orders_buyer_meter", "buyer_meter_id", "delivery_start", postgresql_where=text("buyer_meter_id <> ''")),
         Index(

@@ -39,6 +39,7 @@ _STATEMENTS: tuple[str, ...] = (
     )
     """,
     "CREATE INDEX standing_runs_wake ON standing_runs (wake_at) WHERE wake_at IS NOT NULL",
+    "CREATE INDEX orders_provider ON orders (provider_id, delivery_end)",
     """
     CREATE TABLE invoices (
         number bigint PRIMARY KEY,
