@@ -12,7 +12,7 @@ from api.paging import ListOf, Page, Strict
 from api.problems import ApiError, conflict, not_found
 from api.series import EnergySeriesIn, EnergySeriesOut, InstantOut
 from bpp import utility, utility_desk
-from bpp.api_offers import Price
+from bpp.offer_models import Price
 from bpp.scope import OPERATOR
 from bpp.shop import Shop
 from bpp.utility import GridMeter, Trade, UnableToCarry

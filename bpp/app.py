@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiohttp import web
 
 from beckn import node
 from beckn.actions import Role
 from beckn.clock import Clock
-from beckn.node import Node, Stores
+from beckn.node import Node, SecondRole, Stores
+from beckn.outbox import Outgoing
 from beckn.transport import Transport
-from bpp import api, handlers, jobs
+from bpp import api, cascade_desk, handlers, jobs
 from bpp.config import SellerSettings
 from bpp.shelf import Faces
 from bpp.shop import Shop
@@ -38,6 +41,11 @@ def build(
     def shop(running: Node) -> Shop:
         return Shop(running, settings, faces)
 
+    async def undelivered(running: Node, uow: Any, letter: Outgoing, outcome: dict[str, Any], certain: bool) -> None:
+        await cascade_desk.undelivered(shop(running), uow, letter, outcome, certain)
+
+    asks = bool(settings.utility_id)
+    as_buyer = SecondRole(Role.BAP, cascade_desk.PATH, lambda running: cascade_desk.handlers(shop(running)))
     return node.build_app(
         settings,
         role=Role.BPP,
@@ -45,6 +53,8 @@ def build(
         handlers=lambda running: handlers.handlers(shop(running)),
         api=lambda app, running: api.mount(app, shop(running)),
         jobs=jobs.jobs(settings, shop),
+        on_undelivered=undelivered if asks else None,
+        second=as_buyer if asks else None,
         wall=wall,
         transport=transport,
     )

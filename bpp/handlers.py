@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from beckn.envelope import Letter
-from bpp import aftercare, seller, shelf, translate, utility_desk
+from bpp import aftercare, cascade, cascade_desk, seller, shelf, translate, utility_desk
 from bpp.refusals import UnableTo
 from bpp.shop import Shop, demand_of, new_ids, session_of
 from bpp.translate import WireRefusal
@@ -95,11 +95,15 @@ async def init(shop: Shop, letter: Letter, uow: Any) -> None:
         ids=new_ids(),
         policy=shop.policy_of(offer),
     )
-    await (orders.save if earlier else orders.insert)(uow, decision.order)
+    order = decision.order
+    if shop.settings.utility_id:
+        order = await cascade_desk.ask(shop, uow, letter, order)
+    await (orders.save if earlier else orders.insert)(uow, order)
     await shelf.save_taken(uow, decision.offer)
     if earlier and earlier.offer_id != demand.offer_id:
         await shelf.save_taken(uow, seller.released(locked[earlier.offer_id], earlier))
-    await shop.reply(uow, letter, _quoted(decision.order, provider, decision.offer))
+    if not cascade.is_waiting(order):  # else the answer follows the utility's
+        await shop.reply(uow, letter, _quoted(order, provider, decision.offer))
 
 
 async def confirm(shop: Shop, letter: Letter, uow: Any) -> None:
@@ -111,9 +115,15 @@ async def confirm(shop: Shop, letter: Letter, uow: Any) -> None:
         offer = await shelf.lock_known(uow, order.offer_id)
         wire_order_id = await _wire_order_id(uow, order, demand.order_id)
         decision = seller.confirm(order, offer=offer, demand=demand, wire_order_id=wire_order_id, at=shop.moment())
+        if order.utility_id:
+            await cascade_desk.commit(shop, uow, letter, order, decision.order)
+            return
         order = decision.order
         await orders.save(uow, order)
         await shelf.save_taken(uow, decision.offer)
+    elif cascade.is_waiting(order):
+        await cascade_desk.confirmed_again(shop, uow, letter, order)
+        return
     provider = await shop.faces.known(uow, order.provider_id)
     await shop.reply(uow, letter, translate.order_to_wire(order, provider))
 

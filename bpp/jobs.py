@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from beckn.node import Job, Node
-from bpp import casework, contract, disputes, seller, shelf, updates
+from bpp import cascade_desk, casework, contract, disputes, seller, shelf, updates
 from bpp.casework import EXPORT
 from bpp.config import SellerSettings
 from bpp.shop import Shop
@@ -31,10 +31,16 @@ def jobs(settings: SellerSettings, shop: Callable[[Node], Shop]) -> list[Job]:
         await settle_due(shop(node))
         await lapse_disputes(shop(node))
 
-    return [
+    async def look_after_utility(node: Node) -> None:
+        await cascade_desk.look_after(shop(node))
+
+    table = [
         Job("expire_quotes", every_s=settings.expire_every_s, run=expire),
         Job(casework.SETTLING_JOB, every_s=settings.deliver_every_s, run=deliver, on_clock_move=True),
     ]
+    if settings.utility_id:
+        table.append(Job("ask_utility", every_s=settings.utility_look_every_s, run=look_after_utility))
+    return table
 
 
 async def expire_quotes(shop: Shop) -> int:

@@ -296,7 +296,7 @@ def is_repeat(order: Order | None, wire_order_id: str) -> bool:
 
     Raises UnableToConfirm when the session's order was confirmed under another id, or is over.
     """
-    if order is None or order.state in (OrderState.INITIALISED, OrderState.EXPIRED):
+    if order is None or order.state in (OrderState.CLEARING, OrderState.INITIALISED, OrderState.EXPIRED):
         return False
     if order.state is OrderState.CANCELLED:
         raise UnableToConfirm(

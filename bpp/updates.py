@@ -6,9 +6,10 @@ Each function does its part in the letter's unit of work and returns the order a
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import Any
 
-from bpp import casework, contract, disputes, settling, shelf, translate
+from bpp import cascade, cascade_desk, casework, contract, disputes, settling, shelf, translate
 from bpp.shop import Shop
 from bpp.translate import AllocationNotice, DisputeNotice, ResolutionNotice, UpdateNotice, UpdateRequest
 from store import audit, orders
@@ -37,8 +38,10 @@ async def _change(shop: Shop, uow: Any, order: Order, request: UpdateRequest) ->
         at=shop.moment(),
         quote_id=str(uuid.uuid4()),
     )
+    cascade.check_not_more(order, decision.order.contracted_wh)
     await orders.save(uow, decision.order)
     await shelf.save_taken(uow, decision.offer)
+    await cascade_desk.follow(shop, uow, order, decision.order)
     return decision.order
 
 
@@ -56,7 +59,7 @@ async def _allocate(shop: Shop, uow: Any, order: Order, notice: AllocationNotice
         start, end = orders.energy_bounds(heard)
         await settling_notes.note(uow, heard.meter_id, casework.EXPORT, start, end)
         uow.after_commit(lambda: shop.node.jobs.wake(casework.SETTLING_JOB))
-        return heard
+        return replace(heard, seller_alloc_wh=None, final_wh=None)  # the answer is about the open round alone
     meter = await casework.meter_of(uow, [heard])
     outcome = settling.decide(heard, meter, settling.shares(meter, now_trading=at.trading)[heard.order_id], at=at)
     await casework.keep(shop, uow, outcome or settling.Outcome(heard), quietly=True)

@@ -42,11 +42,14 @@ from tests.support.trade_cases import DOLLAR, EVENING_BEFORE
 
 OPERATOR = "operator-token-of-tests"
 SELLERS = ("bpp-solo", "bpp-east", "bpp-west")
+#: A seller's node that is a utility: a member of those networks that ask for one.
+UTILITY = "utility"
 MEMBERS = ("gateway", "bap", *SELLERS)
 
-_SETTINGS: dict[str, Any] = {"gateway": GatewaySettings, "bap": BuyerSettings} | dict.fromkeys(SELLERS, SellerSettings)
+_SELL = (*SELLERS, UTILITY)
+_SETTINGS: dict[str, Any] = {"gateway": GatewaySettings, "bap": BuyerSettings} | dict.fromkeys(_SELL, SellerSettings)
 _BUILD: dict[str, Callable[..., web.Application]] = {"gateway": gateway_app.build, "bap": buyer_app.build}
-_BUILD |= dict.fromkeys(SELLERS, seller_app.build)
+_BUILD |= dict.fromkeys(_SELL, seller_app.build)
 
 
 def subscriber_id(name: str) -> str:
@@ -145,9 +148,10 @@ class Network:
     async def let_in(self, *names: str) -> None:
         """Approve the nodes that have proven their keys, until all of these are SUBSCRIBED and know each other."""
         async with asyncio.timeout(15):
-            while any(not self.members[name].node.subscription.is_subscribed for name in names):
-                async for row in self.operator_of_registry.subscribers(status="UNDER_SUBSCRIPTION"):
-                    await self.operator_of_registry.act(row["subscriber_id"], "approve", reason="part of this test")
+            while any(not _is_in(self.members[name].node) for name in names):
+                rows = self.operator_of_registry.subscribers(status="UNDER_SUBSCRIPTION")
+                for waiting in {row["subscriber_id"] async for row in rows}:  # one may wait in two roles
+                    await self.operator_of_registry.act(waiting, "approve", reason="part of this test")
                 await asyncio.sleep(0.02)
         await self.read_registry()
 
@@ -220,6 +224,12 @@ class Network:
         return proofs
 
 
+def _is_in(node: Node) -> bool:
+    """True once the registry knows a node in all its roles."""
+    second = node.second_subscription
+    return node.subscription.is_subscribed and (second is None or second.is_subscribed)
+
+
 def _settings_of_registry(port: int, database_url: str) -> RegistrySettings:
     made = keys.generate("registry-1")
     return RegistrySettings(
@@ -270,9 +280,15 @@ async def running_network(
     members: tuple[str, ...] = MEMBERS,
     odds: Odds = NONE,
     seed: int = 0,
+    own: Mapping[str, Mapping[str, Any]] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Network]:
-    """Run a network whose members are all in; `odds` are those of the letters from the start."""
+    """Run a network whose members are all in; `odds` are those of the letters from the start.
+
+    `settings` are everybody's, `own` those of single members. A member called `utility` is one, and is asked by whoever
+    has its subscriber id as `utility_id`.
+    """
+    by_name = {UTILITY: {"utility": True}} | {name: dict(more) for name, more in (own or {}).items()}
     async with AsyncExitStack() as stack:
         made = _settings_of_registry(free_port(), stack.enter_context(new_database(servers, template)))
         clock = TurnedClock()
@@ -280,7 +296,12 @@ async def running_network(
         operator = await stack.enter_async_context(NodeClient(made.public_url, OPERATOR))
         http = await stack.enter_async_context(HttpTransport.open(connect_s=2, answer_s=10, per_host_max=64))
         given = {
-            name: _settings_of(name, made, stack.enter_context(new_database(servers, template)), **settings)
+            name: _settings_of(
+                name,
+                made,
+                stack.enter_context(new_database(servers, template)),
+                **(settings | by_name.get(name, {})),
+            )
             for name in members
         }
         network = Network(clock, made.public_url, RegistryApi(operator), given, odds, seed, http, stack)
