@@ -84,22 +84,20 @@ def shares(meter: Meter, *, now_trading: datetime) -> dict[str, Series]:
     """Every contract's share of the meter, as energy injected, over the contract's own slots.
 
     Contracts whose corrections have ended keep what they were given. Of the rest every contract gets its part pro rata;
-    those settled in rounds then share anew what they leave unsettled among themselves.
+    those settled in rounds then share anew what the earlier rounds (`final_wh`) left unsettled among themselves.
     """
     kept = {order.order_id: _kept(order) for order in meter.claims if _is_closed(order, now_trading)}
     open_ = [order for order in meter.claims if order.order_id not in kept]
     free_wh = _less(meter.metered_wh, list(kept.values()))
     found = allocation.allocate(free_wh, {order.order_id: Claim(order.contracted_wh) for order in open_})
     in_rounds = [order for order in open_ if order.policy.rounds > 1]
-    if any(_settled_so_far(order) for order in in_rounds):
+    if any(order.final_wh for order in in_rounds):
         others = [found[order.order_id] for order in open_ if order.policy.rounds == 1]
         found |= allocation.allocate(
             _less(free_wh, others),
             {
                 order.order_id: Claim(
-                    order.contracted_wh,
-                    settled_so_far := _settled_so_far(order),
-                    offered_wh=order.buyer_alloc_wh if settled_so_far else None,
+                    order.contracted_wh, order.final_wh, offered_wh=order.final_wh and order.buyer_alloc_wh
                 )
                 for order in in_rounds
             },
@@ -221,7 +219,7 @@ def _settled_first(order: Order, share_wh: Series, at: Moment) -> Outcome:
         closed = replace(closed, final_wh=final, updated_at=at.wall)
         return Outcome(replace(closed, buyer_alloc_wh=None), (), "on_update", told=closed)
     result = _result(closed, version=1, at=at)
-    done = replace(advance(closed, OrderEvent.SETTLED, now=at.wall), settlement=result, final_wh=result.delivered_wh)
+    done = replace(advance(closed, OrderEvent.SETTLED, now=at.wall), settlement=result)
     moved = tuple(ledger.seller_settle(done, result, at=at.trading))
     return Outcome(done, moved, "on_update" if order.policy.is_two_sided else "on_status")
 
@@ -248,7 +246,7 @@ def resettled(order: Order, result: SettlementResult, *, at: Moment) -> Outcome:
         changed = advance(order, OrderEvent.RESETTLED, now=at.wall)
     elif order.dispute is not None:
         changed = replace(changed, dispute=replace(order.dispute, seller_total_milli=disputes.due_milli(result)))
-    changed = replace(changed, settlement=result, final_wh=result.delivered_wh, superseded=(*order.superseded, earlier))
+    changed = replace(changed, settlement=result, superseded=(*order.superseded, earlier))
     return Outcome(changed, tuple(ledger.seller_settle(changed, result, at=at.trading, earlier=earlier)), "on_update")
 
 
@@ -293,11 +291,6 @@ def is_open(order: Order, now_trading: datetime) -> bool:
 def _kept(order: Order) -> Series:
     assert order.settlement is not None  # noqa: S101 - only settled orders are closed
     return order.seller_alloc_wh or order.settlement.delivered_wh
-
-
-def _settled_so_far(order: Order) -> Series | None:
-    """What earlier rounds settled, or all of them."""
-    return order.settlement.delivered_wh if order.settlement else order.final_wh
 
 
 def _less(metered_wh: Series, taken: Sequence[Series]) -> Series:

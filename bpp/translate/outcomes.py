@@ -46,7 +46,8 @@ def _allocations(order: Order) -> list[dict[str, Any]]:
     closed = order.seller_alloc_wh is not None
     said: list[tuple[str, Series | None]] = [(tags.BUYER_ALLOC, order.buyer_alloc_wh)]
     if closed:
-        said += [(tags.SELLER_ALLOC, order.seller_alloc_wh), (tags.FINAL_ALLOC, order.final_wh)]
+        final = order.settlement.delivered_wh if order.settlement else order.final_wh
+        said += [(tags.SELLER_ALLOC, order.seller_alloc_wh), (tags.FINAL_ALLOC, final)]
     round_ = max(1, order.alloc_round) if closed else order.alloc_round + 1
     return [
         tags.allocation_to_wire(code, tags.AllocationTag(series.start, series.slot_s, series.values, round_))

@@ -159,7 +159,7 @@ async def test_an_order_that_ends_earlier_is_settled_earlier_and_the_rest_stays_
     assert (await settled(seller, two))["delivered"]["energy_wh"] == [500, 700]
 
 
-async def test_a_correction_before_settlement_counts_and_after_it_changes_nothing_that_is_paid(seller: Seller) -> None:
+async def test_a_correction_counts_before_settlement_and_settles_again_after_it(seller: Seller) -> None:
     order = await seller.contract(wanted(1000, 1000))
     await seller.move_clock(SLOT_START + 3 * HOUR)
     await seller.measure(100, start=SLOT_START)
@@ -168,7 +168,8 @@ async def test_a_correction_before_settlement_counts_and_after_it_changes_nothin
     assert (await settled(seller, order))["delivered"]["energy_wh"] == [400, 1000]
     await seller.measure(900, start=SLOT_START)
     await run_jobs(seller)
-    assert (await settled(seller, order))["delivered"]["energy_wh"] == [400, 1000]
+    assert (await settled(seller, order))["delivered"]["energy_wh"] == [900, 1000]
+    assert (await settled(seller, order))["version"] == 2
 
 
 async def test_quarter_hours_add_up_to_the_hours_of_the_contract(seller: Seller) -> None:

@@ -141,7 +141,6 @@ def test_the_lesser_of_both_meters_is_settled_and_told_by_on_update() -> None:
     outcome = look([order], 900)["order-1"]
     assert delivered(outcome.order) == (700,)
     assert outcome.order.seller_alloc_wh == hours(900)
-    assert outcome.order.final_wh == hours(700)
     assert (outcome.tell, outcome.order.state) == ("on_update", OrderState.COMPLETED)
 
 
