@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cli import claims, letters, show, subscribers, where
+from cli import claims, letters, meters, show, statements, subscribers, where
 from cli.where import DIRECTORY, NotFound
 
 app = typer.Typer(
@@ -28,6 +28,9 @@ app.add_typer(claims.app, name="claim")
 app.add_typer(letters.outbox, name="outbox")
 app.add_typer(letters.inbox, name="inbox")
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(statements.app, name="statement")
+app.command()(statements.reconcile)
+app.add_typer(meters.app, name="meter")
 
 ROLES = ("registry", "gateway", "bap", "bpp")
 Directory = Annotated[Path, typer.Option(help="Where the network that stays up keeps its things.")]
@@ -36,12 +39,16 @@ NodeName = Annotated[str, typer.Option("--node", help="A node of the network tha
 
 @app.command()
 def demo(
+    *,
     days: Annotated[int, typer.Option(min=1, max=365, help="How many days to trade.")] = 1,
     date: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The first day, between 2016-08-01 and 2017-07-31.")
     ] = None,
     homes: Annotated[int, typer.Option(min=3, max=17, help="How many homes take part.")] = 17,
     seed: Annotated[int, typer.Option(help="What the made-up parts (positions, prices) are drawn from.")] = 1,
+    policy: Annotated[
+        str, typer.Option(help="What the street's contracts are settled by: street@1, iterated@1, plain@1.")
+    ] = "street@1",
     record: Annotated[
         Path | None, typer.Option(help="Write every wire message, as received, into this folder.")
     ] = None,
@@ -52,7 +59,7 @@ def demo(
     from cli.street import demo as street
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the network is stopped and cleared away
-    options = street.Options(days=days, date=date and date.date(), homes=homes, seed=seed, record=record)
+    options = street.Options(days=days, date=date and date.date(), homes=homes, seed=seed, policy=policy, record=record)
     raise typer.Exit(street.run(options))
 
 
@@ -182,22 +189,24 @@ def ledger_check(
     ] = None,
     directory: Directory = DIRECTORY,
 ) -> None:
-    """Add up every transfer anew: do debits equal credits, does each balance hold, do the nodes' books agree?"""
+    """Prove the books: do all transfers sum to zero, does each balance hold, is every order covered, do nodes agree?
+
+    Ends with 1 when something is wrong, and names the first row that breaks.
+    """
     from cli import ledger
 
     try:
-        checked = ledger.check(books or [], directory)
+        checked = ledger.prove(books or [], directory)
     except (NotFound, ledger.Unreadable) as error:
         show.fail(error)
     show.table(
-        ("books of", "transfers", "moved", "balanced"),
-        [
-            (book.subscriber_id, book.transfers, book.moved, "yes" if book.is_balanced else "NO")
-            for book in checked.books
-        ],
+        ("books of", "transfers", "moved", "right"),
+        [(book.subscriber_id, book.transfers, book.moved, "yes" if book.is_right else "NO") for book in checked.books],
     )
     for sentence in checked.problems:
         typer.echo(f"- {sentence}", err=True)
+    if checked.first_broken:
+        typer.echo(f"First row that breaks: {checked.first_broken}", err=True)
     typer.echo(checked.verdict)
     raise typer.Exit(0 if checked.is_right else 1)
 
