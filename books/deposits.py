@@ -10,13 +10,13 @@ from datetime import datetime
 
 from store import transfers
 from store.db import UnitOfWork
-from trade import ledger
+from trade import bank_transfers, ledger
 
 
 async def credit(
     uow: UnitOfWork, *, account_id: str, amount_minor: int, currency: str, reference: str, now: datetime
 ) -> bool:
-    """Pay whole minor units into a wallet; False when this reference was paid in before.
+    """Pay whole minor units into a wallet (`now`: trading clock); False when this reference was paid in before.
 
     Raises store.transfers.TransferConflict when it was paid in with another amount or currency.
     """
@@ -26,5 +26,5 @@ async def credit(
     if not await transfers.post(uow, [paid_in]):
         return False
     owed = await transfers.balance(uow, ledger.debt(account_id), currency)
-    await transfers.post(uow, ledger.repay(paid_in, account_id=account_id, debt_milli=owed, currency=currency))
+    await transfers.post(uow, bank_transfers.repay(paid_in, account_id=account_id, debt_milli=owed, currency=currency))
     return True

@@ -8,6 +8,7 @@ compares them here: what a buyer's node owes a seller's node is exactly what tha
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from store.transfers import LedgerProof
@@ -26,6 +27,7 @@ def document(proof: LedgerProof) -> dict[str, Any]:
             for entry in proof.accounts
         ],
         "problems": list(proof.problems),
+        "broken": [asdict(row) for row in proof.broken],
     }
 
 

@@ -8,19 +8,18 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from api.desk import Call, Desk
 from api.paging import Id, ListOf, Page, Strict
 from api.problems import ApiError, not_found
 from api.series import EnergySeriesIn, EnergySeriesOut
-from books import proof
 from bpp import casework, contract, refusals, settling, shelf
 from bpp.order_models import DeliveredOut, OrderOut, TrackOut
 from bpp.refusals import UnableTo
-from bpp.scope import OPERATOR, PROSUMER, check_own, own_provider
+from bpp.scope import PROSUMER, check_own, own_provider
 from bpp.shop import Shop
-from store import orders, transfers
+from store import orders
 from trade.order import Order, OrderState, Side
 
 
@@ -45,24 +44,6 @@ class CancelIn(Strict):
     reason: str = Field(min_length=1, max_length=500)
 
 
-class AccountOut(BaseModel):
-    """The balance of one account."""
-
-    account: str
-    currency: str
-    balance_milli: int
-
-
-class ProofOut(BaseModel):
-    """Whether the books are right: every balance equals its transfers, and every currency sums to zero."""
-
-    balanced: bool
-    transfers: int
-    moved_milli: dict[str, int]
-    accounts: list[AccountOut]
-    problems: list[str]
-
-
 class Orders:
     """The calls of this module."""
 
@@ -79,7 +60,6 @@ class Orders:
         desk.route("POST", f"{one}/curtail", role=PROSUMER, body=CurtailIn, answer=OrderOut, tags=tags)(self.curtail)
         desk.route("POST", f"{one}/cancel", role=PROSUMER, body=CancelIn, answer=OrderOut, tags=tags)(self.cancel)
         desk.route("GET", "/api/track/{token}", role=None, answer=TrackOut, tags=["tracking"])(self.track)
-        desk.route("GET", "/api/ledger/proof", role=OPERATOR, answer=ProofOut, tags=["ledger"])(self.prove)
 
     async def list_orders(self, call: Call[None]) -> ListOf[OrderOut]:
         """List orders, newest first; a prosumer sees those of its own provider."""
@@ -169,12 +149,6 @@ class Orders:
             delivered_wh=sum(wh or 0 for wh in delivered),
             contracted_wh=own.total,
         )
-
-    async def prove(self, call: Call[None]) -> ProofOut:
-        """Add up the whole ledger anew and compare it with the balances kept."""
-        async with call.node.database.unit_of_work() as uow:
-            proven = await transfers.proof(uow)
-        return ProofOut.model_validate(proof.document(proven))
 
 
 async def _delivered(uow: Any, order: Order, now_trading: datetime) -> list[int | None]:

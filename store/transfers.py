@@ -105,15 +105,30 @@ class AccountProof:
 
 
 @dataclass(frozen=True, slots=True)
+class Broken:
+    """Something in the books that is not right, and the row to look at: its account, transfer and order, if any."""
+
+    sentence: str
+    account: str = ""
+    transfer_id: str = ""
+    order_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerProof:
     """Whether the books are right: every balance equals its transfers, every currency sums to zero."""
 
     balanced: bool
     accounts: tuple[AccountProof, ...]
-    problems: tuple[str, ...]
+    broken: tuple[Broken, ...] = ()
     transfers: int = 0
-    #: Sum of all amounts moved, by currency: debits and credits alike.
+    #: Sum of all amounts moved, by currency: what left accounts and what arrived alike.
     moved_milli: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is not right, a sentence each."""
+        return tuple(row.sentence for row in self.broken)
 
 
 async def post(uow: UnitOfWork, transfers: Sequence[Transfer]) -> list[str]:
@@ -217,7 +232,7 @@ async def get(uow: UnitOfWork, transfer_id: str) -> Transfer | None:
 async def statement(uow: UnitOfWork, account: str, *, after: str | None = None, limit: int) -> list[Transfer]:
     """Transfers into and out of an account, newest first; `after` is the last transfer_id of the page before."""
     rows = await uow.connection.fetch(
-        f"{_TRANSFERS} WHERE t.transfer_id IN (SELECT transfer_id FROM ledger_legs WHERE account = $1"
+        f"{_TRANSFERS} WHERE t.transfer_id IN (SELECT transfer_id FROM ledger_legs WHERE account = $1"  # noqa: S608
         " AND ($2::text IS NULL OR seq < (SELECT seq FROM ledger_transfers WHERE transfer_id = $2))"
         " GROUP BY transfer_id, seq ORDER BY seq DESC LIMIT $3)"
         " GROUP BY t.transfer_id ORDER BY t.seq DESC",
@@ -236,27 +251,35 @@ async def proof(uow: UnitOfWork) -> LedgerProof:
         "SELECT currency, sum(amount_milli)::bigint AS moved FROM ledger_legs WHERE amount_milli > 0"
         " GROUP BY currency ORDER BY currency"
     )
-    problems = [
-        f"transfer {row['transfer_id']} sums to {row['sum_milli']} in {row['currency']}"
-        if row["currency"]
-        else f"transfer {row['transfer_id']} has no legs"
+    broken = [
+        Broken(
+            f"transfer {row['transfer_id']} sums to {row['sum_milli']} in {row['currency']}"
+            if row["currency"]
+            else f"transfer {row['transfer_id']} has no legs",
+            transfer_id=row["transfer_id"],
+        )
         for row in unbalanced
     ]
     sums: dict[str, int] = {}
     for row in rows:
-        name = f"{row['account']} in {row['currency']}"
+        account = row["account"]
+        name = f"{account} in {row['currency']}"
         sums[row["currency"]] = sums.get(row["currency"], 0) + row["balance_milli"]
         if row["balance_milli"] != row["moved_milli"]:
-            problems.append(f"{name} holds {row['balance_milli']} but its transfers sum to {row['moved_milli']}")
+            sentence = f"{name} holds {row['balance_milli']} but its transfers sum to {row['moved_milli']}"
+            broken.append(Broken(sentence, account))
         if row["overdraft_milli"] is not None and row["balance_milli"] < -row["overdraft_milli"]:
-            problems.append(f"{name} is overdrawn by {-row['balance_milli']}, and may be by {row['overdraft_milli']}")
-    problems += [f"balances in {currency} sum to {total}, not to zero" for currency, total in sums.items() if total]
+            sentence = f"{name} is overdrawn by {-row['balance_milli']}, and may be by {row['overdraft_milli']}"
+            broken.append(Broken(sentence, account))
+    broken += [
+        Broken(f"balances in {currency} sum to {total}, not to zero") for currency, total in sums.items() if total
+    ]
     return LedgerProof(
-        balanced=not problems,
+        balanced=not broken,
         accounts=tuple(
             AccountProof(row["account"], row["currency"], row["balance_milli"], row["moved_milli"]) for row in rows
         ),
-        problems=tuple(problems),
+        broken=tuple(broken),
         transfers=await uow.connection.fetchval("SELECT count(*) FROM ledger_transfers"),
         moved_milli={row["currency"]: row["moved"] for row in moved},
     )

@@ -7,6 +7,7 @@ the same transfer. Amounts are thousandths of a minor unit.
 
     buyer's node                                     seller's node
     deposit        external -> wallet
+    payout         wallet   -> payout -> external    provider -> payout -> external
     reserve        wallet   -> escrow                (nothing is owed before delivery)
     release        escrow   -> wallet
     settle/1       escrow   -> payable(seller)       receivable(buyer) -> provider's earnings, utility, tax,
@@ -124,6 +125,11 @@ def debt(account_id: str) -> str:
     return f"debt:{account_id}"
 
 
+def payout(payout_id: str) -> str:
+    """Money that left an account for a bank and is not there yet."""
+    return f"payout:{payout_id}"
+
+
 def external() -> str:
     """The world outside the ledger: its balance is minus all money that was paid in."""
     return "external"
@@ -163,7 +169,7 @@ def between(
 
 
 def deposit(*, account_id: str, amount_minor: int, currency: str, reference: str, at: datetime) -> Transfer:
-    """Money paid into a wallet by a bank, in whole minor units; its reference makes a repeat the same transfer."""
+    """Money paid into a wallet, in whole minor units; its reference makes a repeat the same transfer."""
     return between(
         transfer_id=f"deposit/{account_id}/{reference}",
         source=external(),
@@ -173,30 +179,6 @@ def deposit(*, account_id: str, amount_minor: int, currency: str, reference: str
         memo=f"deposit {reference}",
         at=at,
     )
-
-
-def repay(credited: Transfer, *, account_id: str, debt_milli: int, currency: str) -> list[Transfer]:
-    """From money that `credited` brought to a wallet, what the account owes first; nothing when it owes nothing.
-
-    `debt_milli` is the balance of the debt account, negative by what is owed.
-    """
-    arrived = sum(
-        leg.amount_milli for leg in credited.legs if (leg.account, leg.currency) == (wallet(account_id), currency)
-    )
-    amount_milli = min(-debt_milli, arrived)
-    if amount_milli <= 0:
-        return []
-    return [
-        between(
-            transfer_id=f"{credited.transfer_id}/repay",
-            source=wallet(account_id),
-            target=debt(account_id),
-            amount_milli=amount_milli,
-            currency=currency,
-            memo="debt repaid",
-            at=credited.at,
-        )
-    ]
 
 
 def reserve(order: Order, *, at: datetime, needed_milli: int | None = None) -> list[Transfer]:

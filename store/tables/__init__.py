@@ -5,7 +5,15 @@ input (a `table=True` model does not validate). The nodes' hot paths speak async
 """
 
 from store.tables.consumers import CustomerAccount, Event, Search, SearchOffer, Webhook, WebhookDelivery
-from store.tables.ledger import LedgerAccount, LedgerLeg, LedgerTransfer
+from store.tables.ledger import (
+    BankEntry,
+    LedgerAccount,
+    LedgerLeg,
+    LedgerTransfer,
+    PaymentEvent,
+    PaymentSession,
+    Payout,
+)
 from store.tables.letters import ClockState, DirectoryRecord, DirectoryState, Inbox, Outbox
 from store.tables.market import (
     AssetRow,
@@ -43,6 +51,7 @@ from store.tables.utility import (
 __all__ = [
     "AssetRow",
     "Audit",
+    "BankEntry",
     "ClockState",
     "CustomerAccount",
     "DirectoryRecord",
@@ -67,6 +76,9 @@ __all__ = [
     "OfferRow",
     "OrderRow",
     "Outbox",
+    "PaymentEvent",
+    "PaymentSession",
+    "Payout",
     "ProviderRow",
     "Rating",
     "Reading",

@@ -1,10 +1,10 @@
-"""Money: transfers and their legs, only ever added to, and the balances that follow from them."""
+"""Money: transfers and their legs, only ever added to, the balances that follow, and what banks said."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Identity, Index, Integer, Text, text
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Date, Identity, Index, Integer, Text, text
 from sqlmodel import Field, SQLModel
 
 from store.tables.columns import instant, integer, text_column
@@ -50,3 +50,67 @@ class LedgerLeg(SQLModel, table=True):
     account: str = Field(sa_column=text_column())
     currency: str = Field(sa_column=text_column())
     amount_milli: int = Field(sa_column=integer())
+
+
+class BankEntry(SQLModel, table=True):
+    """One line of a bank's statement, once: matched to an account or a payout, or waiting for the operator."""
+
+    __tablename__ = "bank_entries"
+    __table_args__ = (
+        CheckConstraint("amount_minor > 0", name="bank_entry_moves"),
+        Index("bank_entries_state", "state", "seq"),
+    )
+    entry_id: str = Field(sa_column=text_column(primary_key=True))
+    seq: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), nullable=False))
+    is_credit: bool = Field(sa_column=Column(Boolean, nullable=False))
+    amount_minor: int = Field(sa_column=integer())
+    currency: str = Field(sa_column=text_column())
+    booked_on: date = Field(sa_column=Column(Date, nullable=False))
+    text: str = Field(sa_column=text_column())
+    counterparty: str = Field(sa_column=text_column())
+    state: str = Field(sa_column=text_column())
+    reason: str = Field(sa_column=text_column())
+    account: str = Field(sa_column=text_column())
+    payout_id: str = Field(sa_column=text_column())
+    imported_at: datetime = Field(sa_column=instant())
+
+
+class Payout(SQLModel, table=True):
+    """Money on its way from an account to a bank."""
+
+    __tablename__ = "payouts"
+    __table_args__ = (CheckConstraint("amount_minor > 0", name="payout_moves"), Index("payouts_state", "state", "seq"))
+    payout_id: str = Field(sa_column=text_column(primary_key=True))
+    seq: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), nullable=False))
+    account: str = Field(sa_column=text_column())
+    currency: str = Field(sa_column=text_column())
+    amount_minor: int = Field(sa_column=integer())
+    reference: str = Field(sa_column=Column(Text, nullable=False, unique=True))
+    state: str = Field(sa_column=text_column())
+    entry_id: str = Field(sa_column=text_column())
+    requested_at: datetime = Field(sa_column=instant())
+    finished_at: datetime | None = Field(sa_column=instant(nullable=True))
+
+
+class PaymentSession(SQLModel, table=True):
+    """A payment that a consumer was sent to a payment provider for."""
+
+    __tablename__ = "payment_sessions"
+    session_id: str = Field(sa_column=text_column(primary_key=True))
+    account_id: str = Field(sa_column=text_column())
+    amount_minor: int = Field(sa_column=integer())
+    currency: str = Field(sa_column=text_column())
+    url: str = Field(sa_column=text_column())
+    state: str = Field(sa_column=text_column())
+    created_at: datetime = Field(sa_column=instant())
+    finished_at: datetime | None = Field(sa_column=instant(nullable=True))
+
+
+class PaymentEvent(SQLModel, table=True):
+    """What a payment provider told, each event once."""
+
+    __tablename__ = "payment_events"
+    event_id: str = Field(sa_column=text_column(primary_key=True))
+    kind: str = Field(sa_column=text_column())
+    outcome: str = Field(sa_column=text_column())
+    received_at: datetime = Field(sa_column=instant())

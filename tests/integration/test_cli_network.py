@@ -215,9 +215,9 @@ def test_a_subscriber_added_by_hand_is_listed_and_can_be_revoked(terminal: Termi
 def test_books_that_balance_and_agree_are_said_to(terminal: Terminal) -> None:
     done = terminal.run("ledger", "check")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "All books balance, and they agree with each other." in done.stdout
+    assert "All books balance, every order is covered, and the nodes agree about each." in done.stdout
     one = terminal.run("ledger", "check", "bap")
-    assert one.stdout.strip().endswith("The books balance.")
+    assert one.stdout.strip().endswith("The books balance, and every order is covered.")
 
 
 def test_a_balance_that_no_transfer_explains_is_found(terminal: Terminal) -> None:

@@ -1,4 +1,4 @@
-"""Transfers of several legs, in thousandths of a minor unit; overdrafts that an operator grants.
+"""Transfers of several legs, in thousandths of a minor unit; overdrafts; money that comes and goes by a bank.
 
 Every transfer of the first release becomes one with two legs, every amount is multiplied by a thousand, in the ledger
 and in the orders' documents. What was already told (events, stored answers) stays as it was told.
@@ -106,7 +106,57 @@ UPDATE orders SET document = pg_temp.in_milli(document);
 DROP FUNCTION pg_temp.in_milli(jsonb);
 """
 
-_STATEMENTS: tuple[str, ...] = (_LEGS, _ACCOUNTS, _BALANCED, _DOCUMENTS)
+_BANK = """
+CREATE TABLE bank_entries (
+    entry_id text PRIMARY KEY,
+    seq bigint GENERATED ALWAYS AS IDENTITY,
+    is_credit boolean NOT NULL,
+    amount_minor bigint NOT NULL,
+    currency text NOT NULL,
+    booked_on date NOT NULL,
+    text text NOT NULL,
+    counterparty text NOT NULL,
+    state text NOT NULL,
+    reason text NOT NULL,
+    account text NOT NULL,
+    payout_id text NOT NULL,
+    imported_at timestamptz NOT NULL,
+    CONSTRAINT bank_entry_moves CHECK (amount_minor > 0)
+);
+CREATE INDEX bank_entries_state ON bank_entries (state, seq);
+CREATE TABLE payouts (
+    payout_id text PRIMARY KEY,
+    seq bigint GENERATED ALWAYS AS IDENTITY,
+    account text NOT NULL,
+    currency text NOT NULL,
+    amount_minor bigint NOT NULL,
+    reference text NOT NULL UNIQUE,
+    state text NOT NULL,
+    entry_id text NOT NULL,
+    requested_at timestamptz NOT NULL,
+    finished_at timestamptz,
+    CONSTRAINT payout_moves CHECK (amount_minor > 0)
+);
+CREATE INDEX payouts_state ON payouts (state, seq);
+CREATE TABLE payment_sessions (
+    session_id text PRIMARY KEY,
+    account_id text NOT NULL,
+    amount_minor bigint NOT NULL,
+    currency text NOT NULL,
+    url text NOT NULL,
+    state text NOT NULL,
+    created_at timestamptz NOT NULL,
+    finished_at timestamptz
+);
+CREATE TABLE payment_events (
+    event_id text PRIMARY KEY,
+    kind text NOT NULL,
+    outcome text NOT NULL,
+    received_at timestamptz NOT NULL
+);
+"""
+
+_STATEMENTS: tuple[str, ...] = (_LEGS, _ACCOUNTS, _BALANCED, _DOCUMENTS, _BANK)
 
 
 def upgrade() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from books import proof
-from store.transfers import AccountProof, LedgerProof
+from store.transfers import AccountProof, Broken, LedgerProof
 from tests.support.trade_cases import EVENING_BEFORE, SLOT_START, an_order, hours
 from trade import ledger, settlement
 from trade.ledger import Transfer
@@ -19,7 +19,8 @@ def proven(transfers: list[Transfer], *, problems: tuple[str, ...] = ()) -> dict
         AccountProof(account, currency, balance, balance)
         for (account, currency), balance in ledger.balances(transfers).items()
     )
-    return proof.document(LedgerProof(not problems, accounts, problems, len(transfers), {"USD": 1}))
+    broken = tuple(Broken(sentence) for sentence in problems)
+    return proof.document(LedgerProof(not problems, accounts, broken, len(transfers), {"USD": 1}))
 
 
 def both_books() -> tuple[list[Transfer], list[Transfer]]:

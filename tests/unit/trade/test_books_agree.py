@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.support.trade_cases import EVENING_BEFORE, SLOT_START, an_order, hours, requote
-from trade import ledger, order, pricing, settlement
+from trade import bank_transfers, ledger, order, pricing, settlement
 from trade.ledger import Transfer
 from trade.order import (
     Order,
@@ -201,7 +201,7 @@ class TwoNodes(RuleBasedStateMachine):
             account_id="anna", amount_minor=amount_minor, currency="USD", reference=reference, at=self.now
         )
         owed = self.buyer.balance(ledger.debt("anna"))
-        self.buyer.post([paid_in, *ledger.repay(paid_in, account_id="anna", debt_milli=owed, currency="USD")])
+        self.buyer.post([paid_in, *bank_transfers.repay(paid_in, account_id="anna", debt_milli=owed, currency="USD")])
 
     @invariant()
     def both_books_agree(self) -> None:

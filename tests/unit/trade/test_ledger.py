@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.trade_cases import EVENING_BEFORE, SLOT_START, an_order, hours
-from trade import ledger, settlement
+from trade import bank_transfers, ledger, settlement
 from trade.ledger import Leg, Transfer
 from trade.order import Side
 from trade.quote import Flow, LineKind, Party, QuoteLine, SettlementResult
@@ -118,7 +118,7 @@ def test_a_debt_is_repaid_from_a_deposit_as_far_as_it_goes() -> None:
     paid_in = ledger.deposit(account_id="anna", amount_minor=5, currency="USD", reference="b", at=NOW)
 
     def repaid(debt_milli: int, currency: str = "USD") -> list[tuple[str, dict[str, int]]]:
-        return moves(ledger.repay(paid_in, account_id="anna", debt_milli=debt_milli, currency=currency))
+        return moves(bank_transfers.repay(paid_in, account_id="anna", debt_milli=debt_milli, currency=currency))
 
     assert repaid(-1250) == [("deposit/anna/b/repay", {"wallet:anna": -1250, "debt:anna": 1250})]
     assert repaid(-9000) == [("deposit/anna/b/repay", {"wallet:anna": -5000, "debt:anna": 5000})]
