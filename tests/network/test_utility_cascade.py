@@ -40,8 +40,9 @@ class Grid:
     anna: str
 
     async def quoted(self, *wh: int) -> dict[str, Any]:
-        """Search and choose."""
-        found = await self.network.buyer.search({"account_id": self.anna}, wait_s=WAIT_S, offers=1)
+        """Search and choose; a utility is a seller's node, too, and answers with nothing."""
+        sellers = sum(name in self.network.members for name in ("bpp-solo", "utility"))
+        found = await self.network.buyer.search({"account_id": self.anna}, wait_s=WAIT_S, offers=sellers)
         energy = {"start": "2016-08-02T15:00:00Z", "slot_s": 3600, "energy_wh": list(wh)}
         return await self.network.buyer.order(self.anna, found, found["offers"][0], energy, wait_s=WAIT_S)
 
