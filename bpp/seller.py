@@ -12,13 +12,13 @@ refusal with a code and a sentence otherwise; nothing here does I/O or knows how
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from bpp import refusals, serving
 from bpp.refusals import UnableTo, UnableToConfirm, UnableToHold, UnableToQuote
 from energy_catalog import offers
 from energy_catalog.offers import Offer, Provider
-from trade import pricing, settlement
+from trade import pricing
 from trade.money import Money, Series, Slot, amount_from_milli, is_same_or_rounded, kwh_from_wh
 from trade.order import (
     Customer,
@@ -155,8 +155,7 @@ def quote(
 
 def priced(order: Order, energy_wh: Series, *, at: Moment, ttl_s: int, quote_id: str) -> Quote:
     """What this energy costs at the order's prices and under its policy, for `ttl_s` from now (wall clock)."""
-    lines = settlement.quote_lines(order, energy_wh)
-    return Quote(quote_id, order.currency, lines, at.wall + timedelta(seconds=ttl_s), ttl_s)
+    return pricing.quote_of(order, energy_wh=energy_wh, now=at.wall, ttl_s=ttl_s, quote_id=quote_id)
 
 
 def _prices(offer: Offer, energy_wh: Series) -> Series:

@@ -1,8 +1,8 @@
 """From energy, prices and terms to the lines of a quote: what it costs, what cancelling costs.
 
-A quote is a sum of lines, a line is a sum over slots, and each slot is rounded once (`money.milli_from_nano`, to a
-thousandth of a minor unit). Buyer and seller price with this same module, so a quote can be proven by recalculation:
-equal series and rates give equal lines on both nodes. A node that counts in whole minor units is understood, too
+A quote is a sum of lines: the buyer's share of what full delivery would settle, charge by charge (`settlement`,
+`flows`). Buyer and seller price with the same code, so a quote can be proven by recalculation: equal series, rates and
+policy give equal lines on both nodes. A node that counts in whole minor units is understood, too
 (`agree`): its figures are ours, rounded.
 """
 
@@ -19,7 +19,6 @@ from trade.money import (
     divide_half_away,
     is_same_or_rounded,
     milli_from_minor,
-    milli_from_nano,
     minor_from_milli,
 )
 from trade.order import Order
@@ -58,40 +57,6 @@ class UnableToCancel(Exception):
     """The contract can no longer be cancelled by the buyer."""
 
 
-def lines_for(
-    *, energy_wh: Series, price_micro_per_kwh: Series, wheeling_micro_per_kwh: int, currency: str
-) -> tuple[QuoteLine, ...]:
-    """What this energy costs: one ENERGY line for each distinct price, in order of time, then one WHEELING line.
-
-    line = sum over the slots at that price of round(Wh x price); wheeling = sum over all slots of round(Wh x rate),
-    absent when the rate is 0 (the grid's charge per kWh carried: the buyer pays it, the utility gets it).
-    Energy of 0 Wh has one ENERGY line over 0, at the first price, so that there is always a line to show.
-    """
-    if not energy_wh.is_aligned(price_micro_per_kwh):
-        raise ValueError("energy and price cover different slots")
-    if any(value < 0 for value in energy_wh.values):
-        raise ValueError("energy is never negative")
-    by_price: dict[int, list[int]] = {}
-    for wh, price in zip(energy_wh.values, price_micro_per_kwh.values, strict=True):
-        if wh:
-            by_price.setdefault(price, []).append(wh)
-    by_price = by_price or {price_micro_per_kwh.values[0]: [0]}
-    lines = [_line(LineKind.ENERGY, slots, price, currency) for price, slots in by_price.items()]
-    if wheeling_micro_per_kwh:
-        lines.append(_line(LineKind.WHEELING, energy_wh.values, wheeling_micro_per_kwh, currency))
-    return tuple(lines)
-
-
-def _line(kind: LineKind, slots_wh: Sequence[int], price_micro_per_kwh: int, currency: str) -> QuoteLine:
-    return QuoteLine(
-        kind=kind,
-        title=TITLES[kind],
-        amount_milli=sum(milli_from_nano(wh * price_micro_per_kwh, currency) for wh in slots_wh),
-        energy_wh=sum(slots_wh),
-        price_micro_per_kwh=price_micro_per_kwh,
-    )
-
-
 def by_kind(lines: Iterable[QuoteLine]) -> dict[LineKind, int]:
     """What the lines come to for each kind, in thousandths of a minor unit; kinds that come to nothing left out."""
     sums: dict[LineKind, int] = {}
@@ -112,26 +77,6 @@ def is_total_of(said_milli: int, lines: Sequence[QuoteLine]) -> bool:
     return said_milli == rounded_lines or is_same_or_rounded(said_milli, sum(line.amount_milli for line in lines))
 
 
-def quote(
-    *,
-    energy_wh: Series,
-    price_micro_per_kwh: Series,
-    wheeling_micro_per_kwh: int,
-    currency: str,
-    now: datetime,
-    ttl_s: int,
-    quote_id: str,
-) -> Quote:
-    """A quote for this energy that stands for `ttl_s` from `now` (wall clock)."""
-    lines = lines_for(
-        energy_wh=energy_wh,
-        price_micro_per_kwh=price_micro_per_kwh,
-        wheeling_micro_per_kwh=wheeling_micro_per_kwh,
-        currency=currency,
-    )
-    return Quote(quote_id, currency, lines, now + timedelta(seconds=ttl_s), ttl_s)
-
-
 def quote_of(order: Order, *, energy_wh: Series, now: datetime, ttl_s: int, quote_id: str) -> Quote:
     """A quote for this energy at the order's prices and under its policy.
 
@@ -140,16 +85,6 @@ def quote_of(order: Order, *, energy_wh: Series, now: datetime, ttl_s: int, quot
     """
     lines = settlement.quote_lines(order, energy_wh)
     return Quote(quote_id, order.currency, lines, now + timedelta(seconds=ttl_s), ttl_s)
-
-
-def order_lines(order: Order, *, energy_wh: Series) -> tuple[QuoteLine, ...]:
-    """What `energy_wh` costs at the order's prices: for a re-quote, a change of the contract, a settlement."""
-    return lines_for(
-        energy_wh=energy_wh,
-        price_micro_per_kwh=order.price_micro_per_kwh,
-        wheeling_micro_per_kwh=order.wheeling_micro_per_kwh,
-        currency=order.currency,
-    )
 
 
 def tou_series(like: Series, bands: Sequence[Band], zone: ZoneInfo) -> Series:

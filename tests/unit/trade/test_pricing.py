@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -17,7 +18,7 @@ from tests.support.trade_cases import (
     priced_energies,
     prices_micro,
 )
-from trade import money, pricing
+from trade import money, pricing, settlement
 from trade.money import Series
 from trade.quote import TITLES, CancellationTerm, LineKind, QuoteLine
 
@@ -25,10 +26,10 @@ RUPEE = "INR"
 
 
 def lines(energy: Series, price: Series, wheeling: int = 0, currency: str = "USD") -> list[tuple[LineKind, int]]:
-    found = pricing.lines_for(
-        energy_wh=energy, price_micro_per_kwh=price, wheeling_micro_per_kwh=wheeling, currency=currency
+    order = replace(
+        an_order(), price_micro_per_kwh=price, wheeling_micro_per_kwh=wheeling, currency=currency, quote=None
     )
-    return [(line.kind, line.amount_milli) for line in found]
+    return [(line.kind, line.amount_milli) for line in settlement.quote_lines(order, energy)]
 
 
 def test_energy_and_prices_over_other_slots_are_refused() -> None:
@@ -42,15 +43,9 @@ def test_negative_energy_is_refused() -> None:
 
 
 def test_each_distinct_price_has_one_line_in_order_of_time() -> None:
-    quote = pricing.quote(
-        energy_wh=hours(1000, 2000, 3000, 0),
-        price_micro_per_kwh=hours(300_000, 210_000, 300_000, 999_000),
-        wheeling_micro_per_kwh=20_000,
-        currency="USD",
-        now=EVENING_BEFORE,
-        ttl_s=300,
-        quote_id="q",
-    )
+    energy = hours(1000, 2000, 3000, 0)
+    order = an_order(energy_wh=energy, price=hours(300_000, 210_000, 300_000, 999_000))
+    quote = pricing.quote_of(order, energy_wh=energy, now=EVENING_BEFORE, ttl_s=300, quote_id="q")
     assert [(line.title, line.energy_wh, line.price_micro_per_kwh, line.amount_milli) for line in quote.lines] == [
         ("ENERGY", 4000, 300_000, 120_000),
         ("ENERGY", 2000, 210_000, 42_000),
