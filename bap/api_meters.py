@@ -9,6 +9,7 @@ from typing import Any
 from api import meters
 from api.desk import Call, Desk
 from api.problems import not_found
+from bap import metering
 from bap.api_calls import READERS, visible_to
 from store import customers
 from store.db import UnitOfWork
@@ -28,8 +29,10 @@ async def find_account_of_meter(call: Call[Any], uow: UnitOfWork, meter_id: str)
     return account
 
 
-async def _settled(_call: Call[Any], _meter_id: str, _flow: str, _start: datetime, _end: datetime) -> None:
-    """Nothing to do at once: the job that allocates finds the meter's news by itself."""
+async def _settled(call: Call[Any], _meter_id: str, flow: str, _start: datetime, _end: datetime) -> None:
+    """Have the meter looked at now: the job finds its news by itself, and would a little later in any case."""
+    if flow == IMPORT:
+        call.node.jobs.wake(metering.JOB)
 
 
 async def _rated_w(_uow: UnitOfWork, _meter_id: str, _flow: str) -> int:
