@@ -26,7 +26,7 @@ from cli import keys, private, processes
 from cli.ask import NoAnswer, ask
 from cli.binaries import UnableToServe
 from cli.node_process import PortTaken, RunningNode, free_ports
-from cli.plan import NodePlan, Plan, Report
+from cli.plan import UTILITY, NodePlan, Plan, Report, subscriber_id
 from cli.servers import Servers
 
 __all__ = ["Network", "NetworkFailed", "NodePlan", "Plan", "Report", "RunningNode"]
@@ -172,7 +172,7 @@ class Network:
             self.nodes[plan.name] = RunningNode(
                 name=plan.name,
                 role=plan.role,
-                subscriber_id=plan.settings.get("SUBSCRIBER_ID", f"{plan.name}.powershare.example"),
+                subscriber_id=plan.settings.get("SUBSCRIBER_ID", subscriber_id(plan.name)),
                 port=port,
                 admin_token=admin_token,
                 keys=own_keys,
@@ -189,23 +189,27 @@ class Network:
     def _environment(self, node: RunningNode) -> dict[str, str]:
         passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         registry = self.registry
-        return passed_on | {
-            "PYTHONUNBUFFERED": "1",
-            "HOST": "127.0.0.1",
-            "PORT": str(node.port),
-            "PUBLIC_URL": node.url,
-            "SUBSCRIBER_ID": node.subscriber_id,
-            "KEY_ID": node.keys.key_id,
-            "SIGNING_KEY": node.keys.signing_key,
-            "ENCRYPTION_KEY": node.keys.encryption_key,
-            "DATABASE_URL": node.database_url,
-            "REDIS_URL": self.servers.redis_url,
-            "REGISTRY_URL": registry.url,
-            "REGISTRY_PUBLIC_KEY": registry.keys.signing_public_key,
-            "ADMIN_TOKEN": node.admin_token,
-            "ALLOW_PRIVATE_URLS": "true",
-            "RECORD_DIR": "" if self.plan.record is None else str(self.plan.record.resolve()),
-        }
+        return (
+            passed_on
+            | {
+                "PYTHONUNBUFFERED": "1",
+                "HOST": "127.0.0.1",
+                "PORT": str(node.port),
+                "PUBLIC_URL": node.url,
+                "SUBSCRIBER_ID": node.subscriber_id,
+                "KEY_ID": node.keys.key_id,
+                "SIGNING_KEY": node.keys.signing_key,
+                "ENCRYPTION_KEY": node.keys.encryption_key,
+                "DATABASE_URL": node.database_url,
+                "REDIS_URL": self.servers.redis_url,
+                "REGISTRY_URL": registry.url,
+                "REGISTRY_PUBLIC_KEY": registry.keys.signing_public_key,
+                "ADMIN_TOKEN": node.admin_token,
+                "ALLOW_PRIVATE_URLS": "true",
+                "RECORD_DIR": "" if self.plan.record is None else str(self.plan.record.resolve()),
+            }
+            | ({"UTILITY": "true"} if node.role == UTILITY else {})
+        )
 
     def _make_databases(self, report: Report) -> None:
         """Migrate once, copy many times; databases that were kept are migrated where they are."""
@@ -253,17 +257,18 @@ class Network:
 
         Whoever is suspended or unsubscribed stays so: that was somebody's decision.
         """
-        states: dict[str, set[str]] = {node.subscriber_id: set() for node in waiting}
-        for row in self.subscribers():
-            states.get(row["subscriber_id"], set()).add(row["status"])
+        rows = self.subscribers()
         left = []
         for node in waiting:
-            state = states[node.subscriber_id]
-            if "UNDER_SUBSCRIPTION" in state:
+            held = [row for row in rows if row["subscriber_id"] == node.subscriber_id]
+            states = {row["status"] for row in held}
+            roles = {row["type"] for row in held if row["status"] == "SUBSCRIBED"}
+            if "UNDER_SUBSCRIPTION" in states:
                 self.approve(node)
-            elif "SUBSCRIBED" not in state and state & {"SUSPENDED", "UNSUBSCRIBED"}:
+                left.append(node)
+            elif not roles and states & {"SUSPENDED", "UNSUBSCRIBED"}:
                 self.kept_out.add(node.name)  # by the operator, in an earlier run of a network that is kept
-            elif "SUBSCRIBED" not in state:
+            elif len(roles) < node.roles:
                 left.append(node)
         return left
 

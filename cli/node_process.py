@@ -15,6 +15,7 @@ from typing import Any
 from cli import processes
 from cli.ask import tell
 from cli.keys import Keys
+from cli.plan import UTILITY
 
 #: Where the packages are: nodes are started as `python -m <role>` from here, installed or not.
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,6 +55,11 @@ class RunningNode:
         return self.url if self.role == "registry" else f"{self.url}/beckn"
 
     @property
+    def roles(self) -> int:
+        """In how many roles the registry will know it: a seller that asks a utility is its buyer, too."""
+        return 2 if self.environment.get("UTILITY_ID") else 1
+
+    @property
     def pid(self) -> int:
         """The process id; 0 when it is stopped."""
         return 0 if self.process is None else self.process.pid
@@ -66,7 +72,7 @@ class RunningNode:
     def start(self) -> None:
         """Start the process, or start it again after `stop` or `kill`: same keys, port and database."""
         if not self.is_alive:
-            arguments = [sys.executable, "-m", self.role]
+            arguments = [sys.executable, "-m", "bpp" if self.role == UTILITY else self.role]
             self.process = processes.launch(arguments, environment=self.environment, directory=ROOT, log=self.log)
 
     def stop(self) -> None:

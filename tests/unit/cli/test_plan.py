@@ -42,3 +42,11 @@ def test_a_plan_names_one_of_each_and_as_many_sellers_as_asked_for() -> None:
 
 def test_ports_follow_the_first() -> None:
     assert [node.port for node in Plan.of(bpps=("solo",), first_port=8001).nodes] == [8001, 8002, 8003, 8004]
+
+
+def test_a_plan_with_a_utility_has_every_seller_ask_it() -> None:
+    plan = Plan.of(bpps=("east", "west"), utility=True, first_port=9000)
+    assert (plan.nodes[-1].name, plan.nodes[-1].role, plan.nodes[-1].port) == ("utility", "utility", 9005)
+    asking = {node.name: node.settings.get("UTILITY_ID") for node in plan.nodes if node.role == "bpp"}
+    assert asking == {"east": "utility.powershare.example", "west": "utility.powershare.example"}
+    assert not any(node.settings for node in Plan.of(bpps=2).nodes)
