@@ -10,11 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from fractions import Fraction
 from math import asin, cos, degrees, radians, sin, sqrt
-from operator import mul
+from operator import itemgetter, mul
 
-from energy_catalog.offers import Intent, Offer, Provider
+from energy_catalog.offers import Intent, Offer, OfferState, Provider
 from trade.money import Series
 from trade.price_rules import block_cost_nano
+
+#: Average prices are compared in millionths of a micro-unit, rounded down; closer ones are equal.
+PRICE_PARTS = 1_000_000
 
 #: South, west, north, east in degrees.
 Box = tuple[float, float, float, float]
@@ -76,7 +79,7 @@ class Cheapest:
     def __init__(self, intent: Intent, *, now: datetime, limit: int) -> None:
         self._intent, self._now, self._limit = intent, now, limit
         self._near = None if intent.near_gps is None else position(intent.near_gps)
-        self._found: list[tuple[Fraction, str, Offer]] = []
+        self._found: list[tuple[int, str, Offer]] = []
 
     def consider(self, offers: Iterable[Offer], providers: Mapping[str, Provider]) -> None:
         """Look at some candidates; `providers` by id are needed where the intent asks something of them."""
@@ -84,14 +87,15 @@ class Cheapest:
             price = _price_if_answering(self._intent, offer, self._now)
             if price is not None and _is_provider_wanted(self._intent, self._near, providers.get(offer.provider_id)):
                 self._found.append((price, offer.offer_id, offer))
-        self._found.sort(key=_by_price)
+        self._found.sort(key=itemgetter(0, 1))
         del self._found[self._limit :]
 
     def is_complete(self, *, price_least: int, offer_id: str) -> bool:
         """True when no candidate after one of this lowest price and id can be among the cheapest."""
         if len(self._found) < self._limit:
             return False
-        return _by_price(self._found[-1]) <= (price_least, offer_id)
+        dearest, its_id, _ = self._found[-1]
+        return (dearest, its_id) <= (price_least * PRICE_PARTS, offer_id)
 
     @property
     def offers(self) -> list[Offer]:
@@ -113,10 +117,6 @@ def match(
     return cheapest.offers
 
 
-def _by_price(entry: tuple[Fraction, str, Offer]) -> tuple[Fraction | int, str]:
-    return entry[0], entry[1]
-
-
 def _is_wanted(intent: Intent, offer: Offer) -> bool:
     wishes = (
         (intent.currency, offer.currency),
@@ -131,18 +131,19 @@ def _is_wanted(intent: Intent, offer: Offer) -> bool:
     )
 
 
-def _price_if_answering(intent: Intent, offer: Offer, now: datetime) -> Fraction | None:
-    """Average price of the free energy in the window, micro-units per kWh; None when the offer does not answer.
+def _price_if_answering(intent: Intent, offer: Offer, now: datetime) -> int | None:
+    """Average price of the free energy in the window, in parts of a micro-unit; None when the offer does not answer.
 
     Only slots that lie wholly inside the window and whose gate is not closed count, weighted by the energy free in
     them. So does carbon. Of a block price, what the whole demand costs counts.
     """
-    if not _is_wanted(intent, offer) or not offer.is_open(now):
+    is_on_sale = offer.state is OfferState.PUBLISHED and offer.valid_from <= now < offer.valid_until
+    if not is_on_sale or not _is_wanted(intent, offer):
         return None
     gate = now + timedelta(seconds=offer.gate_closure_s)
     start = gate if intent.window_start is None else max(gate, intent.window_start)
     inside = offer.offered_wh.within(start, intent.window_end)
-    free = offer.available_wh.values[inside.start : inside.stop]
+    free = _free_within(offer, inside)
     free_wh = sum(free)
     wanted_wh = offer.order_wh_min if intent.energy_wh is None else intent.energy_wh
     if not max(1, offer.order_wh_min) <= wanted_wh <= min(free_wh, offer.order_wh_max):
@@ -150,11 +151,21 @@ def _price_if_answering(intent: Intent, offer: Offer, now: datetime) -> Fraction
     if not _is_clean_enough(intent.carbon_g_per_kwh_max, offer.carbon_g_per_kwh, inside, free):
         return None
     prices = offer.price_micro_per_kwh.values[inside.start : inside.stop]
-    average = Fraction(sum(map(mul, free, prices)), free_wh)
+    cost, of_wh = sum(map(mul, free, prices)), free_wh
     if offer.price_model.tiers:
-        average = Fraction(block_cost_nano(offer.price_model.tiers, wanted_wh), wanted_wh)
+        cost, of_wh = block_cost_nano(offer.price_model.tiers, wanted_wh), wanted_wh
     cap = intent.price_micro_per_kwh_max
-    return average if cap is None or average <= cap else None
+    return cost * PRICE_PARTS // of_wh if cap is None or cost <= cap * of_wh else None
+
+
+def _free_within(offer: Offer, inside: range) -> Sequence[int]:
+    """`available_wh` of some of the slots only: a search looks at a few slots of very many offers."""
+    part = slice(inside.start, inside.stop)
+    taken = zip(offer.offered_wh.values[part], offer.held_wh.values[part], offer.sold_wh.values[part], strict=True)
+    free = [offered - held - sold for offered, held, sold in taken]
+    if offer.meter_free_wh is None:
+        return free
+    return list(map(min, free, offer.meter_free_wh.values[part]))
 
 
 def _is_clean_enough(cap_g: int | None, carbon: Series | None, inside: range, free: Sequence[int]) -> bool:

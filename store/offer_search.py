@@ -60,15 +60,18 @@ class Batch:
     after: Key | None
 
 
-#: Condition by wish; `$` is the wish's value.
-_CONDITIONS = {
-    "energy_wh": "order_wh_min <= $::bigint AND order_wh_max >= $::bigint",
+#: Conditions that an index serves, by wish; `$` is the wish's value.
+_LOOKED_UP = {
     "price_micro_per_kwh_max": "price_least <= $::bigint",
+    "provider_id": "provider_id = $::text",
+    "offer_id": "offer_id = $::text",
+}
+#: Conditions that are only compared.
+_COMPARED = {
+    "energy_wh": "order_wh_min <= $::bigint AND order_wh_max >= $::bigint",
     "currency": "currency = $::text",
     "source": "source = $::text",
     "fulfillment_type": "fulfillment_type = $::text",
-    "provider_id": "provider_id = $::text",
-    "offer_id": "offer_id = $::text",
     "renewable_per_mille_min": "renewable_per_mille >= $::integer",
     "carbon_g_per_kwh_max": "carbon_least <= $::bigint",
     "rating_tenths_min": "provider_id IN (SELECT provider_id FROM providers"
@@ -79,19 +82,26 @@ _CONDITIONS = {
 
 
 class _Query:
-    """Conditions and their arguments, numbered as they come."""
+    """Conditions and their arguments, numbered as they come.
+
+    What is only compared stands in a CASE, which tells the planner nothing. It multiplies what it believes of each
+    condition, comes to a handful of offers where there are thousands, and would read and sort the whole table.
+    """
 
     def __init__(self) -> None:
-        self.conditions: list[str] = [_ON_SALE]
+        self.looked_up: list[str] = [_ON_SALE]
+        self.compared: list[str] = []
         self.arguments: list[Any] = []
 
-    def add(self, condition: str, value: Any) -> None:
+    def place_of(self, value: Any) -> str:
+        """An argument's place in the statement."""
         self.arguments.append(value)
-        self.conditions.append(condition.replace("$", f"${len(self.arguments)}"))
+        return f"${len(self.arguments)}"
 
     @property
     def where(self) -> str:
-        return " AND ".join(self.conditions)
+        compared = [f"CASE WHEN {' AND '.join(self.compared)} THEN true ELSE false END"] if self.compared else []
+        return " AND ".join([*self.looked_up, *compared])
 
 
 async def narrowest(uow: UnitOfWork, wish: Wish) -> str | None:
@@ -113,19 +123,18 @@ async def candidates(
 ) -> Batch:
     """The next offers that may answer at `now` (trading clock), by their lowest price and id; `by` is `narrowest`'s."""
     query = _Query()
-    query.add(
-        "valid_from <= $ AND valid_until > $ AND ends_at >= $::timestamptz + gate_closure_s * interval '1 s'", now
-    )
-    for name, condition in _CONDITIONS.items():
-        value = getattr(wish, name)
-        if value is not None:
-            query.add(condition, value)
+    clock = query.place_of(now)
+    query.compared.append(f"valid_from <= {clock} AND valid_until > {clock} AND ends_at > {clock}")
+    for conditions, kept in ((_LOOKED_UP, query.looked_up), (_COMPARED, query.compared)):
+        for name, condition in conditions.items():
+            value = getattr(wish, name)
+            if value is not None:
+                kept.append(condition.replace("$", query.place_of(value)))
     _add_place(query, wish, is_indexed=by == "place")
     _add_window(query, wish, is_indexed=by == "window")
     if after is not None:
-        query.arguments += after
-        price, offer_id = len(query.arguments) - 1, len(query.arguments)
-        query.conditions.append(f"(price_least, offer_id) > (${price}::bigint, ${offer_id}::text)")
+        price, offer_id = (query.place_of(part) for part in after)
+        query.looked_up.append(f"(price_least, offer_id) > ({price}::bigint, {offer_id}::text)")
     rows = await uow.connection.fetch(
         f"{SELECT} WHERE {query.where} ORDER BY price_least, offer_id LIMIT {limit:d}",
         *query.arguments,
@@ -135,26 +144,22 @@ async def candidates(
 
 
 def _add_place(query: _Query, wish: Wish, *, is_indexed: bool) -> bool:
-    """Only offers of providers in the boxes. A condition inside `IS TRUE` is compared, never looked up."""
+    """Only offers of providers in the boxes; False when any place will do."""
     if not wish.boxes:
         return False
-    parts = []
-    for south, west, north, east in wish.boxes:
-        query.arguments.append(asyncpg.Box((east, north), (west, south)))
-        parts.append(f"position <@ ${len(query.arguments)}::box")
-    either = " OR ".join(parts)
-    query.conditions.append(f"({either})" if is_indexed else f"({either}) IS TRUE")
+    boxes = [asyncpg.Box((east, north), (west, south)) for south, west, north, east in wish.boxes]
+    either = " OR ".join(f"position <@ {query.place_of(box)}::box" for box in boxes)
+    (query.looked_up if is_indexed else query.compared).append(f"({either})")
     return True
 
 
 def _add_window(query: _Query, wish: Wish, *, is_indexed: bool) -> bool:
-    """Only offers that touch the window, which may be open at one end."""
+    """Only offers that touch the window, which may be open at one end; False when any time will do."""
     if wish.window_start is None and wish.window_end is None:
         return False
-    query.arguments += [wish.window_start, wish.window_end]
-    first, last = len(query.arguments) - 1, len(query.arguments)
-    touch = f"tstzrange(starts_at, ends_at) && tstzrange(${first}, ${last})"
-    query.conditions.append(touch if is_indexed else f"({touch}) IS TRUE")
+    start, end = query.place_of(wish.window_start), query.place_of(wish.window_end)
+    touch = f"tstzrange(starts_at, ends_at) && tstzrange({start}, {end})"
+    (query.looked_up if is_indexed else query.compared).append(touch)
     return True
 
 

@@ -16,7 +16,7 @@ from typing import Any, TypedDict, cast
 from store import order_document
 from store.db import UnitOfWork
 from trade.money import Series
-from trade.price_rules import PriceKind, PriceModel, Tier
+from trade.price_rules import PER_SLOT, PriceKind, PriceModel, Tier
 from trade.quote import CancellationTerm
 
 #: Longest stretch an offer may cover. Searches rely on it: an offer that began longer ago than this is over.
@@ -234,8 +234,10 @@ def _model_to_document(model: PriceModel) -> dict[str, Any]:
 
 
 def _model_from_document(document: Mapping[str, Any]) -> PriceModel:
+    if document.get("kind", PriceKind.SERIES) == PriceKind.SERIES:
+        return PER_SLOT  # a search reads very many of these
     return PriceModel(
-        kind=PriceKind(document.get("kind", PriceKind.SERIES)),
+        kind=PriceKind(document["kind"]),
         tiers=tuple(Tier(up_to_wh, price) for up_to_wh, price in document.get("tiers", ())),
         index=document.get("index", ""),
         margin_micro_per_kwh=document.get("margin_micro_per_kwh", 0),

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import fields
 from datetime import timedelta
-from typing import Any, cast
+from typing import cast
 
 import asyncpg
 import pytest
@@ -109,54 +109,6 @@ async def test_several_offers_are_locked_in_order_of_id(database: Database) -> N
             "offer-1",
             "offer-2",
         ]
-
-
-async def found(database: Database, **filters: Any) -> list[str]:
-    async with database.unit_of_work() as uow:
-        rows = await offers.find_open(uow, **{"now": EVENING_BEFORE, "limit": 9, **filters})
-    return [row["offer_id"] for row in rows]
-
-
-async def test_searches_find_what_is_on_sale_in_their_window(database: Database) -> None:
-    tomorrow = hours(1000, start=SLOT_START + timedelta(days=1))
-    await publish(
-        database,
-        an_offer(),
-        an_offer(offer_id="offer-2", offered_wh=tomorrow, valid_until=SLOT_START + timedelta(days=2)),
-        an_offer(offer_id="offer-3", provider_id="home-8", currency="INR"),
-        an_offer(offer_id="withdrawn", state="WITHDRAWN"),
-        an_offer(offer_id="not yet", valid_from=EVENING_BEFORE + timedelta(hours=1)),
-        an_offer(offer_id="no more", valid_until=EVENING_BEFORE),
-    )
-    assert await found(database) == ["offer-1", "offer-3", "offer-2"]
-    assert await found(database, limit=1) == ["offer-1"]
-    assert await found(database, window_start=tomorrow.start) == ["offer-2"]
-    assert await found(database, window_end=tomorrow.start) == ["offer-1", "offer-3"]
-    assert await found(database, currency="INR") == ["offer-3"]
-    assert await found(database, source="WIND") == []
-    assert await found(database, provider_ids=["home-7"], offer_id="offer-1") == ["offer-1"]
-    assert await found(database, provider_ids=[]) == []
-
-
-async def test_searches_leave_out_offers_whose_last_gate_is_closed(database: Database) -> None:
-    await publish(database, an_offer(gate_closure_s=3600))
-    assert await found(database, now=SLOT_START + timedelta(hours=2)) == ["offer-1"]
-    assert await found(database, now=SLOT_START + timedelta(hours=2, seconds=1)) == []
-
-
-async def test_searches_use_the_index_and_not_the_whole_table(database: Database) -> None:
-    long_ago = SLOT_START - timedelta(days=200)
-    old = [an_offer(offer_id=f"old-{n}", offered_wh=hours(1, start=long_ago + timedelta(hours=n))) for n in range(400)]
-    await publish(database, *old, an_offer())
-    async with database.unit_of_work() as uow:
-        await uow.connection.execute("ANALYZE offers")
-        plan = await uow.connection.fetch(
-            "EXPLAIN SELECT * FROM offers WHERE state = 'PUBLISHED' AND starts_at > $1 AND ends_at > $2",
-            EVENING_BEFORE - timedelta(days=31),
-            EVENING_BEFORE,
-        )
-        assert "offers_window" in "\n".join(row[0] for row in plan)
-    assert await found(database) == ["offer-1"]
 
 
 async def test_lists_are_pages_newest_first(database: Database) -> None:

@@ -12,10 +12,11 @@ import pytest
 from bpp import listing
 from bpp.listing import Terms
 from energy_catalog.offers import Offer, OfferInvalid, OfferState, Source
-from energy_catalog.tariffs import Flat, TimeOfUse
+from energy_catalog.tariffs import Block, Flat, Indexed, SupplyDemand, TimeOfUse
 from tests.support.seller_cases import HOME
 from tests.support.trade_cases import EVENING_BEFORE, SLOT_START, TERMS, an_offer, hours
 from trade.money import Series
+from trade.price_rules import Point, Tier
 from trade.quote import CancellationTerm
 
 PLAIN = Terms("offer-1", Source.SOLAR, "USD", 20_000, 1, 5000, 3600, 300, TERMS, "GRID_INJECTION", None, None)
@@ -23,8 +24,11 @@ PLAIN = Terms("offer-1", Source.SOLAR, "USD", 20_000, 1, 5000, 3600, 300, TERMS,
 
 def publish(energy: Series | None = None, pricing: Any = None, **changes: Any) -> Offer:
     energy = energy or hours(1000, 2000)
-    now = changes.pop("now_trading", EVENING_BEFORE)
-    return listing.publish(HOME, energy, pricing or Flat(210_000), replace(PLAIN, **changes), now_trading=now)
+    at = {
+        "now_trading": changes.pop("now_trading", EVENING_BEFORE),
+        "export_limit_w": changes.pop("export_limit_w", None),
+    }
+    return listing.publish(HOME, energy, pricing or Flat(210_000), replace(PLAIN, **changes), **at)
 
 
 def change(offer: Offer, **changes: Any) -> Offer:
@@ -36,7 +40,20 @@ def change(offer: Offer, **changes: Any) -> Offer:
     ("given", "field"),
     [
         ({"energy": hours(0, 0)}, "energy"),
-        ({"energy": Series(SLOT_START, 86_400, (1,) * 32)}, "energy"),
+        ({"energy": Series(SLOT_START, 3600, (1,) * 745)}, "energy"),
+        ({"energy": Series(SLOT_START, 7200, (1,))}, "energy.slot_s"),
+        ({"energy": Series(SLOT_START, 300, (1,))}, "energy.slot_s"),
+        ({"energy": hours(1, 1001), "export_limit_w": 1000}, "energy"),
+        ({"pricing": Block((Tier(5, 1),))}, "price.blocks"),
+        ({"pricing": Indexed("de-lu", (Point(SLOT_START, 3600, 9),), 0)}, "price.index"),
+        ({"pricing": SupplyDemand(hours(1), hours(1), 1, 2)}, "price.supply_demand"),
+        ({"pricing": SupplyDemand(hours(1, 1), hours(1, 1), 3, 2)}, "price.supply_demand"),
+        ({"renewable_per_mille": 1001}, "renewable_per_mille"),
+        ({"carbon_g_per_kwh": hours(1)}, "carbon"),
+        ({"carbon_g_per_kwh": hours(1, 5001)}, "carbon"),
+        ({"certificates": ("I-REC 1",)}, "certificates"),
+        ({"certificates": ("x",) * 101}, "certificates"),
+        ({"fulfillment_type": "VIRTUAL"}, "wheeling_per_kwh"),
         ({"now_trading": SLOT_START + timedelta(hours=5), "valid_until": SLOT_START + timedelta(days=9)}, "energy"),
         ({"pricing": hours(1)}, "price"),
         ({"energy": hours(10**9), "pricing": Flat(10**12)}, "price"),
