@@ -1,7 +1,7 @@
 # One word per thing a person does. Every target works on a clean clone: it makes .venv first, with nothing but
 # Python's own venv and the pinned dependencies of requirements-dev.lock.
 #
-#   make demo [DAYS=30] [DATE=2017-05-01] [HOMES=8] [SEED=7] [RECORD=letters/]
+#   make demo [DAYS=30] [DATE=2017-05-01] [HOMES=8] [SEED=7] [POLICY=iterated@1] [RECORD=letters/]
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -20,7 +20,7 @@ RUN := .venv/bin/python -m
 
 demo: $(INSTALLED)  ## trade one recorded day of a real street
 	@.venv/bin/powershare demo $(if $(DAYS),--days $(DAYS)) $(if $(DATE),--date $(DATE)) \
-		$(if $(HOMES),--homes $(HOMES)) $(if $(SEED),--seed $(SEED)) $(if $(RECORD),--record $(RECORD))
+		$(if $(HOMES),--homes $(HOMES)) $(if $(SEED),--seed $(SEED)) $(if $(POLICY),--policy $(POLICY)) $(if $(RECORD),--record $(RECORD))
 
 up: $(INSTALLED)  ## a network that stays up, under .run/
 	@.venv/bin/powershare up $(if $(RECORD),--record $(RECORD))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 from api.series import rfc3339
+from cli.street.calls import Node
 from cli.street.cast import Member
 from cli.street.evening import PATIENCE_S, tell
 from cli.street.stage import Placed, Stage, TradingDay, in_parallel
@@ -20,20 +22,22 @@ READING_AFTER, SETTLEMENT_AFTER = timedelta(minutes=5), timedelta(minutes=10)
 #: How long to wait for the last order of a day to complete (wall clock), and between looks, seconds.
 COMPLETION_S_MAX, LOOK_EVERY_S = 60.0, 0.1
 
+#: One order in this many is asked about at noon, and one rated at the end (at least one of a day).
+ASKED_ONE_IN = 10
 #: What buyers rate, where the seller lets them.
 _RATED = "Order"
 _OVER = frozenset({"COMPLETED", "CANCELLED", "EXPIRED", "REFUSED"})
 
 
 async def watch(stage: Stage, today: TradingDay) -> None:
-    """At noon every buyer asks how its orders stand and where to watch them."""
+    """At noon some buyers ask how their orders stand and where to watch them."""
     await stage.move_clock(today.starts_at + NOON)
 
     async def ask(placed: Placed) -> None:
         await tell(stage.app, placed, "status")
         await tell(stage.app, placed, "track")
 
-    await in_parallel(ask, [placed for placed in today.orders if placed.is_contracted])
+    await in_parallel(ask, some([placed for placed in today.orders if placed.is_contracted]))
 
 
 async def settle(stage: Stage, today: TradingDay) -> None:
@@ -45,20 +49,25 @@ async def settle(stage: Stage, today: TradingDay) -> None:
     completed = [placed for placed in today.orders if placed.state == "COMPLETED"]
     sellers = sorted({placed.deal.ask.seller_id for placed in completed})
     ratable = dict(zip(sellers, await in_parallel(lambda seller: _categories(stage, seller), sellers), strict=True))
-    await in_parallel(
-        lambda placed: _rate(stage, placed), [p for p in completed if _RATED in ratable[p.deal.ask.seller_id]]
-    )
+    ratable_orders = [placed for placed in completed if _RATED in ratable[placed.deal.ask.seller_id]]
+    await in_parallel(lambda placed: _rate(stage, placed), some(ratable_orders))
+
+
+def some(orders: Sequence[Placed]) -> Sequence[Placed]:
+    """One order in so many, and at least one: nobody looks at every one of its orders at noon, or rates them all."""
+    return orders[::ASKED_ONE_IN]
 
 
 async def _read_meter(stage: Stage, today: TradingDay, member: Member) -> None:
-    """What the home exported in every hour of the day, as its meter measured it."""
-    readings = [
-        {"starts_at": rfc3339(fontana.starts_at(hour)), "energy_wh": member.home.surplus_wh(hour)}
-        for hour in today.hours
-    ]
-    await stage.prosumers[member.number].post(
-        f"/api/meters/{member.meter_id}/readings", {"flow": "EXPORT", "slot_s": 3600, "readings": readings}
-    )
+    """What the home's meter counted in every hour of the day: export for its seller's node, import for the buyers'."""
+    await _upload(stage.prosumers[member.number], today, member, "EXPORT", member.home.surplus_wh)
+    await _upload(stage.app, today, member, "IMPORT", member.home.deficit_wh)
+
+
+async def _upload(node: Node, today: TradingDay, member: Member, flow: str, measured: Callable[[int], int]) -> None:
+    readings = [{"starts_at": rfc3339(fontana.starts_at(hour)), "energy_wh": measured(hour)} for hour in today.hours]
+    body = {"flow": flow, "slot_s": 3600, "readings": readings}
+    await node.post(f"/api/meters/{member.meter_id}/readings", body)
 
 
 async def _completion(stage: Stage, today: TradingDay) -> None:

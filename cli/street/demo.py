@@ -54,6 +54,8 @@ class Options:
     date: dt.date | None = None
     homes: int = HOMES_MAX
     seed: int = 1
+    #: What the contracts are settled by: a policy that the nodes know.
+    policy: str = "street@1"
     #: Folder for every wire message as received; None: they are not kept.
     record: Path | None = None
     #: Folder for demo-report.json and demo-report.html.
@@ -111,6 +113,7 @@ async def _trade(
                 street=fontana.load_street(),
                 members=members,
                 seed=options.seed,
+                policy=options.policy,
                 days=len(days),
                 operators=operators,
                 bookkeepers={name: network[name].subscriber_id for name in ("bap", *SELLERS)},

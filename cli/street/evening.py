@@ -74,6 +74,7 @@ async def _publish(stage: Stage, today: TradingDay, member: Member, known_until:
         "offer_id": member.offer_id(today.day),
         "provider_id": member.provider_id,
         "source": "SOLAR",
+        "policy": stage.policy,
         "currency": fontana.CURRENCY,
         "energy": energy_json(stage.street.series(today.hours, surplus)),
         "price": member.tariff.to_json(),

@@ -80,6 +80,8 @@ class Stage:
     street: Street
     members: Sequence[Member]
     seed: int
+    #: What the contracts are settled by.
+    policy: str
     operators: Mapping[str, Node]
     #: Subscriber ids of the nodes that keep books: the buyers' and the sellers'.
     bookkeepers: Mapping[str, str]
@@ -127,6 +129,7 @@ async def open_stage(
     street: Street,
     members: Sequence[Member],
     seed: int,
+    policy: str,
     days: int,
     operators: Mapping[str, Node],
     bookkeepers: Mapping[str, str],
@@ -144,6 +147,7 @@ async def open_stage(
         panels = {"kind": "SOLAR", "name": "panels", "rating_w": member.home.pv_rated_w}
         await prosumer.post(f"/api/providers/{member.provider_id}/assets", panels)
         account = str((await app.post("/api/accounts", _customer(member)))["account_id"])
+        await app.call("PUT", f"/api/accounts/{account}/meter", {"meter_id": member.meter_id})
         deposit = {"amount_minor": deposit_minor, "reference": "opening"}
         await bap.post(f"/api/accounts/{account}/deposits", deposit)
         return prosumer, account
@@ -153,6 +157,7 @@ async def open_stage(
         street=street,
         members=members,
         seed=seed,
+        policy=policy,
         operators=operators,
         bookkeepers=bookkeepers,
         app=app,
