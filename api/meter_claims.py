@@ -1,23 +1,50 @@
-"""What both trading nodes answer when a meter cannot be claimed."""
+"""How both trading nodes register a meter: ownership proven, the claim taken; and what they answer when it fails."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from api.desk import Call
 from api.problems import ApiError
-from beckn.claims import Claims, Proof, RegistrySilent, UnableToClaim
+from beckn import meter_codes
+from beckn.claims import Claims, RegistrySilent, UnableToClaim
+from beckn.meter_codes import CodeRefused
+
+#: Roles whose word on a meter counts where no code is asked for: the operator, and apps it has let in.
+_VOUCHING = ("operator", "app")
 
 
-async def take(
-    claims: Claims, meter_id: str, flow: str, proof: Proof | None = None, *, field: str = "meter_id"
-) -> None:
-    """Claim a meter for this node before it is kept; raises ApiError 409 (held elsewhere) or 503 (registry silent)."""
+async def register(call: Call[Any], meter_id: str, flow: str, *, code: str) -> None:
+    """Claim a meter for this node before it is kept, its ownership proven.
+
+    Raises ApiError 422 for a missing or bad code, 409 when another node holds the meter, 503 when the registry is
+    silent.
+    """
+    node, settings = call.node, call.node.settings
+    if not code and (settings.meter_proof == "code" or call.token.role not in _VOUCHING):
+        raise ApiError(
+            422,
+            f"Show that meter '{meter_id}' is yours: send the code that its utility gives its owner.",
+            field="code",
+        )
     try:
-        await claims.take(meter_id, flow, proof)
+        proof = None
+        if code:
+            proof = await meter_codes.prove(
+                code,
+                meter_id,
+                claims=node.claims,
+                directory=node.directory,
+                trusted=settings.trusted_utilities,
+                now=call.now,
+            )
+        await node.claims.take(meter_id, flow, proof)
     except UnableToClaim as refusal:
-        raise problem(refusal, field=field) from refusal
+        raise problem(refusal, field="meter_id") from refusal
 
 
 async def release(claims: Claims, meter_id: str, flow: str, *, field: str = "meter_id") -> None:
-    """Let go of a meter; raises ApiError as `take` does."""
+    """Let go of a meter; raises ApiError 409 or 503."""
     try:
         await claims.release(meter_id, flow)
     except UnableToClaim as refusal:
@@ -26,6 +53,8 @@ async def release(claims: Claims, meter_id: str, flow: str, *, field: str = "met
 
 def problem(refusal: UnableToClaim, *, field: str) -> ApiError:
     """The refusal as a JSON API gives it."""
+    if isinstance(refusal, CodeRefused):
+        return ApiError(422, refusal.sentence, field="code")
     if isinstance(refusal, RegistrySilent):
         return ApiError(503, refusal.sentence, field=field, headers={"Retry-After": "2"})
     return ApiError(409, refusal.sentence, field=field)

@@ -13,8 +13,8 @@ from api.paging import ListOf, Page, cursor, read_cursor
 from api.problems import ApiError, conflict, not_found
 from bap.api_calls import READERS, reading, visible_to
 from bap.api_models import AccountIn, AccountMeterIn, AccountOut, DepositIn, TransferOut, WalletOut
-from beckn.claims import IMPORT, Proof
-from books import deposits
+from beckn.claims import IMPORT
+from books import deposits, references
 from store import buyer_settling, customers, transfers
 from store.db import UnitOfWork
 from trade import ledger
@@ -38,7 +38,8 @@ def _add_accounts(desk: Desk) -> None:
         async with call.node.database.unit_of_work() as uow:
             await customers.insert(uow, account_id=account_id, token_id=call.token.token_id, now=call.now, **given)
         nothing = {"meter_id": "", "balance_milli": 0, "reserved_milli": 0, "balances": []}
-        return AccountOut(account_id=account_id, created_at=call.now, **nothing, **given)
+        reference = references.reference_of(ledger.wallet(account_id))
+        return AccountOut(account_id=account_id, created_at=call.now, payment_reference=reference, **nothing, **given)
 
     @desk.route("GET", "/api/accounts", role=READERS, query=Page, answer=ListOf[AccountOut], tags=_TAGS)
     async def list_accounts(call: Call[None]) -> ListOf[AccountOut]:
@@ -72,7 +73,7 @@ def _add_meter(desk: Desk) -> None:
 
         Needed for orders under policies that count both meters. The meter is claimed at the network's registry. 409
         when another account or another node has it, or while orders of the account's present meter are open; 503 when
-        the registry is silent.
+        the registry is silent; 422 for a code of ownership that is missing where one is needed, or proves nothing.
         """
         try:
             meter_id = bare_meter_id(call.body.meter_id)
@@ -92,9 +93,7 @@ def _add_meter(desk: Desk) -> None:
                 raise conflict("Another account has this meter; a meter belongs to one.", field="meter_id") from taken
             shown = await _with_money(uow, await _account(uow, call))
             # Last before the commit: what is refused here is kept nowhere, and what is kept here is held there.
-            given = call.body.proof
-            proof_of = Proof(given.utility_id, given.nonce_digest) if given else None
-            await meter_claims.take(call.node.claims, meter_id, IMPORT, proof_of)
+            await meter_claims.register(call, meter_id, IMPORT, code=call.body.code)
             if earlier and earlier != meter_id:
                 await meter_claims.release(call.node.claims, earlier, IMPORT)
         return shown
@@ -188,5 +187,6 @@ async def _with_money(uow: UnitOfWork, account: Mapping[str, Any]) -> AccountOut
             )
             for each in sorted(held.keys() | reserved.keys() | owed.keys())
         ],
+        payment_reference=references.reference_of(purse),
         **shown,
     )

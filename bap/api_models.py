@@ -61,20 +61,14 @@ class AccountOut(BaseModel):
     balance_milli: int
     reserved_milli: int
     balances: list[WalletOut]
-
-
-class MeterProofIn(Strict):
-    """That the account's consumer owns the meter: which utility gave the code, and the code's digest."""
-
-    utility_id: WireId
-    nonce_digest: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the code, hex")
+    payment_reference: str = Field(description="What a payer writes on a bank transfer to this account (ISO 11649)")
 
 
 class AccountMeterIn(Strict):
     """The meter of an account: an mRID, der://meter/<id>, or the utility's own number."""
 
     meter_id: str = Field(min_length=1, max_length=200)
-    proof: MeterProofIn | None = None
+    code: str = Field(default="", max_length=1024, description="The utility's code that proves whose meter it is")
 
 
 class DepositIn(Strict):

@@ -97,6 +97,10 @@ class NodeSettings(BaseSettings):
     trading_clock: Literal["wall", "driven"] = "wall"
     #: Where a driven clock starts, RFC 3339 with a zone.
     trading_start: datetime | None = None
+    #: What proves whose meter it is: the word of the node's operator, or (`code`) always a code of the meter's utility.
+    meter_proof: Literal["operator", "code"] = "operator"
+    #: Subscriber ids of the utilities whose codes of ownership count here, with commas between them.
+    meter_utilities: str = Field(default="", max_length=2048, pattern=r"^[A-Za-z0-9._:, -]*$")
     #: Let outgoing webhooks and registered URLs point at loopback and private addresses (demo and tests).
     allow_private_urls: bool = False
     #: Least level that is logged.
@@ -210,6 +214,11 @@ class NodeSettings(BaseSettings):
         if self.trading_clock == "driven" and self.trading_start is None:
             raise ValueError("TRADING_START must be set when TRADING_CLOCK is driven")
         return self
+
+    @property
+    def trusted_utilities(self) -> frozenset[str]:
+        """The utilities whose codes of ownership count here."""
+        return frozenset(filter(None, (name.strip() for name in self.meter_utilities.split(","))))
 
     @property
     def protocol_url(self) -> str:

@@ -14,7 +14,7 @@ from api.problems import conflict
 from api.series import InstantOut
 from beckn.claims import EXPORT
 from bpp.api_assets import MeterId
-from bpp.scope import OPERATOR, PROSUMER, find_provider, own_provider
+from bpp.scope import OPERATOR, PROSUMER, check_own, find_provider, own_provider
 from energy_catalog import matching
 from store import custody, providers, transfers
 from store.providers import StoredProvider
@@ -43,6 +43,13 @@ class ProviderIn(Strict):
     meter_id: MeterId = Field(
         description="The meter whose export is sold, an mRID or der://meter/...; each meter has one provider"
     )
+    code: str = Field(default="", max_length=1024, description="The utility's code that proves whose meter it is")
+
+
+class ClaimIn(Strict):
+    """The proof of ownership, where one is needed."""
+
+    code: str = Field(default="", max_length=1024, description="The utility's code that proves whose meter it is")
 
 
 class ProviderOut(BaseModel):
@@ -87,9 +94,12 @@ class RatingOut(BaseModel):
 async def create_provider(call: Call[ProviderIn]) -> ProviderOut:
     """Register a provider and its meter.
 
-    409 when the id or the meter is taken, here or at another node of the network; 503 when the registry is silent.
+    A prosumer registers its own (the provider_id its token speaks for, and `<that>:<anything>` for further meters) with
+    a code of its utility for each. 409 when the id or the meter is taken, here or at another node of the network; 503
+    when the registry is silent; 422 for a code that is missing where one is needed, or proves nothing.
     """
     body = call.body
+    check_own(call, body.provider_id or "")
     provider = StoredProvider(
         provider_id=body.provider_id or str(uuid.uuid4()),
         name=body.name,
@@ -108,7 +118,7 @@ async def create_provider(call: Call[ProviderIn]) -> ProviderOut:
         except providers.ProviderExists as taken:
             raise conflict(f"Another provider has this {taken.field}; choose another.", field=taken.field) from taken
         # Last before the commit: what is refused here is kept nowhere, and what is kept here is held at the registry.
-        await meter_claims.take(call.node.claims, body.meter_id, EXPORT)
+        await meter_claims.register(call, body.meter_id, EXPORT, code=body.code)
     return ProviderOut(**provider)
 
 
@@ -116,11 +126,8 @@ async def list_providers(call: Call[None]) -> ListOf[ProviderOut]:
     """List providers; a prosumer sees its own."""
     own, query = own_provider(call), call.query
     async with call.node.database.unit_of_work() as uow:
-        if own is not None:
-            rows = [stored] if (stored := await providers.get(uow, own)) else []
-        else:
-            rows = await providers.list_for(uow, after=query.after, limit=query.limit)
-    following = rows[-1]["provider_id"] if own is None and len(rows) == query.limit else None
+        rows = await providers.list_for(uow, own=own, after=query.after, limit=query.limit)
+    following = rows[-1]["provider_id"] if len(rows) == query.limit else None
     return ListOf[ProviderOut](items=[ProviderOut(**row) for row in rows], next=following)
 
 
@@ -150,13 +157,13 @@ async def release_meter(call: Call[None]) -> ProviderOut:
     return ProviderOut.model_validate(provider, from_attributes=True)
 
 
-async def claim_meter(call: Call[None]) -> ProviderOut:
-    """Hold a provider's meter again after it was let go of; 409 when another node holds it now."""
+async def claim_meter(call: Call[ClaimIn]) -> ProviderOut:
+    """Hold a provider's meter again after it was let go of; 409 when another node holds it now, 422 as at first."""
     async with call.node.database.unit_of_work() as uow:
         provider = await find_provider(call, uow, call.path["provider_id"])
         await custody.lock(uow, provider.provider_id)
         await custody.take_again(uow, provider.provider_id)
-        await meter_claims.take(call.node.claims, provider.meter_id, EXPORT)
+        await meter_claims.register(call, provider.meter_id, EXPORT, code=call.body.code)
     return ProviderOut.model_validate(provider, from_attributes=True)
 
 
@@ -187,7 +194,7 @@ def add_routes(desk: Desk) -> None:
     """Add the calls of this module."""
     tags: Any = ["providers"]
     one = "/api/providers/{provider_id}"
-    desk.route("POST", "/api/providers", role=OPERATOR, body=ProviderIn, answer=ProviderOut, status=201, tags=tags)(
+    desk.route("POST", "/api/providers", role=PROSUMER, body=ProviderIn, answer=ProviderOut, status=201, tags=tags)(
         create_provider
     )
     desk.route("GET", "/api/providers", role=PROSUMER, query=Page, answer=ListOf[ProviderOut], tags=tags)(
@@ -195,6 +202,6 @@ def add_routes(desk: Desk) -> None:
     )
     desk.route("GET", one, role=PROSUMER, answer=ProviderOut, tags=tags)(get_provider)
     desk.route("POST", f"{one}/meter/release", role=OPERATOR, answer=ProviderOut, tags=tags)(release_meter)
-    desk.route("POST", f"{one}/meter/claim", role=OPERATOR, answer=ProviderOut, tags=tags)(claim_meter)
+    desk.route("POST", f"{one}/meter/claim", role=OPERATOR, body=ClaimIn, answer=ProviderOut, tags=tags)(claim_meter)
     desk.route("GET", f"{one}/balance", role=PROSUMER, answer=BalanceOut, tags=tags)(get_balance)
     desk.route("GET", f"{one}/ratings", role=PROSUMER, query=Newest, answer=ListOf[RatingOut], tags=tags)(list_ratings)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from api import meter_claims
 from api.desk import Call, Desk
 from api.paging import ListOf, Page, Strict
 from api.problems import ApiError, conflict, not_found
 from api.series import EnergySeriesIn, EnergySeriesOut, InstantOut
+from beckn import meter_codes
+from beckn.claims import UnableToClaim
 from bpp import utility, utility_desk
 from bpp.offer_models import Price
 from bpp.scope import OPERATOR
@@ -126,6 +130,20 @@ class AllocationIn(Strict):
     reason: str = Field(min_length=1, max_length=500, description="Why; it is written into the audit")
 
 
+class CodeIn(Strict):
+    """A code of ownership to be made."""
+
+    days: int | None = Field(default=None, ge=1, le=365, description="How long it is good; the node's own if absent")
+
+
+class CodeOut(BaseModel):
+    """A code of ownership, shown this once. Whoever has it can register the meter with one node, in one direction."""
+
+    meter_id: str
+    code: str
+    expires_at: InstantOut
+
+
 @dataclass(frozen=True, slots=True)
 class Utilities:
     """The calls of a utility's operator."""
@@ -137,6 +155,9 @@ class Utilities:
         tags: Any = ["utility"]
         meter = "/api/utility/meters/{meter_id}"
         desk.route("PUT", meter, role=OPERATOR, body=GridMeterIn, answer=GridMeterOut, tags=tags)(self.put_meter)
+        desk.route(
+            "POST", f"{meter}/codes", role=OPERATOR, body=CodeIn, answer=CodeOut, status=201, tags=tags
+        )(self.issue_code)  # fmt: skip
         desk.route(
             "GET", "/api/utility/meters", role=OPERATOR, query=Page, answer=ListOf[GridMeterOut], tags=tags
         )(self.list_meters)  # fmt: skip
@@ -167,6 +188,30 @@ class Utilities:
                 uow, actor=call.token.actor, act="meter", subject=stored["meter_id"], detail=dict(stored), now=call.now
             )
         return GridMeterOut.of(stored)
+
+    async def issue_code(self, call: Call[CodeIn]) -> CodeOut:
+        """Give the owner of a meter a code that proves it: signed with this utility's key, good once and for a while.
+
+        404 for a meter that is not on this grid; 503 when the registry, whose salt it takes, is silent.
+        """
+        meter_id, days = meter_id_of(call), call.body.days or self.shop.settings.utility_code_days
+        async with call.node.database.unit_of_work() as uow:
+            if not await store.meters_of(uow, [meter_id]):
+                raise not_found("meter", meter_id)
+            try:
+                known_as = await call.node.claims.hash_of(meter_id)
+            except UnableToClaim as silent:
+                raise meter_claims.problem(silent, field="meter_id") from silent
+            code, said = meter_codes.issue(call.node.identity, known_as, expires_at=call.now + timedelta(days=days))
+            await store.keep_code(
+                uow,
+                nonce_digest=said.proof.nonce_digest,
+                meter_id=meter_id,
+                issued_by=call.token.actor,
+                issued_at=call.now,
+                expires_at=said.expires_at,
+            )
+        return CodeOut(meter_id=meter_id, code=code, expires_at=said.expires_at)
 
     async def list_meters(self, call: Call[None]) -> ListOf[GridMeterOut]:
         """List the meters on this grid, in order of their ids."""

@@ -33,6 +33,8 @@ class SellerSettings(PolicySettings):
     utility_name: str = Field(default="", max_length=200)
     #: Subscriber id of the utility that must carry every order sold here; empty: none is asked.
     utility_id: str = Field(default="", max_length=255, pattern=r"^[A-Za-z0-9._:-]*$")
+    #: How long a code of ownership that this utility gives out is good, days.
+    utility_code_days: int = Field(default=14, ge=1, le=365)
     #: How long a buyer's init waits for the utility before it is refused, seconds.
     utility_answer_s_max: float = Field(default=10.0, ge=0.5, le=300)
     #: How often a silent utility is asked again whether it carries a confirmed order, seconds.
@@ -43,6 +45,11 @@ class SellerSettings(PolicySettings):
     expire_every_s: float = Field(default=1.0, ge=0.1, le=60)
     #: How often deliveries are started and settled, seconds (on a driven clock also whenever it moves).
     deliver_every_s: float = Field(default=5.0, ge=0.1, le=600)
+
+    @property
+    def trusted_utilities(self) -> frozenset[str]:
+        """The utilities whose codes of ownership count here: those named, and the one that is asked."""
+        return super().trusted_utilities | frozenset(filter(None, [self.utility_id]))
 
     @model_validator(mode="after")
     def _utility_asks_nobody(self) -> Self:

@@ -20,9 +20,10 @@ def own_provider(call: Call[Any]) -> str | None:
 
 
 def check_own(call: Call[Any], provider_id: str) -> None:
-    """Refuse (403) what concerns another provider than the caller's own."""
+    """Refuse (403) what concerns another provider than the caller's own: `home-7`, and for its further meters
+    `home-7:<anything>`."""
     own = own_provider(call)
-    if own is not None and own != provider_id:
+    if own is not None and provider_id != own and not provider_id.startswith(f"{own}:"):
         raise ApiError(
             403,
             f"This token speaks for provider '{own}' alone; ask the operator for one of '{provider_id}'.",

@@ -93,10 +93,20 @@ async def of_meter(uow: UnitOfWork, meter_id: str) -> StoredProvider | None:
     return None if row is None else _provider(row)
 
 
-async def list_for(uow: UnitOfWork, *, after: str | None = None, limit: int) -> list[StoredProvider]:
-    """Providers in order of id; `after` is the last provider_id of the page before."""
+async def list_for(
+    uow: UnitOfWork, *, own: str | None = None, after: str | None = None, limit: int
+) -> list[StoredProvider]:
+    """Providers in order of id; `after` is the last provider_id of the page before.
+
+    `own` narrows them to one prosumer's: the provider of that id, and those whose id goes on after it with a colon.
+    """
     rows = await uow.connection.fetch(
-        f"{_SELECT} WHERE ($1::text IS NULL OR p.provider_id > $1) ORDER BY p.provider_id LIMIT $2", after, limit
+        f"{_SELECT} WHERE ($1::text IS NULL OR p.provider_id > $1)"
+        " AND ($3::text IS NULL OR p.provider_id = $3 OR starts_with(p.provider_id, $3 || ':'))"
+        " ORDER BY p.provider_id LIMIT $2",
+        after,
+        limit,
+        own,
     )
     return [_provider(row) for row in rows]
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from tests.support.hand_held_claims import HandHeldClaims
+from beckn import meter_codes
+from beckn.claims import meter_hash
+from tests.support.hand_held_claims import SALT, HandHeldClaims
+from tests.support.post_office import BPP
 from tests.support.seller_rig import Seller, offer_json, running_seller
 from tests.support.trade_cases import an_offer
 
@@ -102,3 +106,49 @@ async def test_only_the_operator_moves_a_meter(seller: Seller, act: str) -> None
     assert (await refused(seller, path.replace("home-7", "nobody")))[0] == 404
     claims_of(seller).silent = True
     assert (await refused(seller, path))[0] == 503
+
+
+# --- Whose meter it is ---------------------------------------------------------------------------------------------
+
+
+def code_for(meter_id: str, *, days: int = 1) -> str:
+    expires_at = datetime.now(UTC) + timedelta(days=days)
+    return meter_codes.issue(BPP, meter_hash(SALT, meter_id), expires_at=expires_at)[0]
+
+
+@pytest.fixture
+async def strict(database_url: str) -> AsyncIterator[Seller]:
+    async with running_seller(database_url, meter_proof="code", meter_utilities=BPP.subscriber_id) as running:
+        yield running
+
+
+async def test_where_codes_are_asked_for_even_the_operator_needs_one(strict: Seller) -> None:
+    status, field, sentence = await refused(strict, "/api/providers", HOME)
+    assert (status, field) == (422, "code")
+    assert "send the code that its utility gives its owner" in sentence
+    for wrong in ("nonsense", code_for("meter-8"), code_for("meter-7", days=-1)):
+        assert (await refused(strict, "/api/providers", HOME | {"code": wrong}))[:2] == (422, "code")
+    assert claims_of(strict).own == set()
+    await strict.asked("POST", "/api/providers", HOME | {"code": code_for("meter-7")})
+    (proof,) = claims_of(strict).proofs
+    assert proof is not None and proof.utility_id == BPP.subscriber_id
+    await strict.asked("POST", "/api/providers/home-7/meter/release")
+    assert (await refused(strict, "/api/providers/home-7/meter/claim"))[:2] == (422, "code")
+    await strict.asked("POST", "/api/providers/home-7/meter/claim", {"code": code_for("meter-7")})
+
+
+async def test_a_prosumer_registers_its_own_meters_with_codes_and_nobody_elses(database_url: str) -> None:
+    async with running_seller(database_url, meter_utilities=BPP.subscriber_id) as seller:
+        token = await seller.prosumer("home-7")
+        further = HOME | {"provider_id": "home-7:shed", "meter_id": "meter-8"}
+        assert (await refused(seller, "/api/providers", HOME, token=token))[:2] == (422, "code")
+        for body in (HOME, further):
+            given = body | {"code": code_for(str(body["meter_id"]))}
+            await seller.asked("POST", "/api/providers", given, token=token)
+        for other in ("home-8", "home-77", None):
+            given = HOME | {"provider_id": other, "meter_id": "meter-9", "code": code_for("meter-9")}
+            assert (await refused(seller, "/api/providers", given, token=token))[:2] == (403, "Authorization")
+        listed = (await seller.asked("GET", "/api/providers", token=token))["items"]
+        assert [row["provider_id"] for row in listed] == ["home-7", "home-7:shed"]
+        assert (await seller.asked("GET", "/api/providers/home-7:shed", token=token))["meter_id"] == "meter-8"
+        assert (await seller.asked("GET", "/api/providers", token=await seller.prosumer("home-8")))["items"] == []

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
 
+from beckn import meter_codes
+from beckn.claims import meter_hash
 from bpp.translate import utility as wire
 from bpp.utility import Request
+from tests.support.hand_held_claims import SALT
 from tests.support.post_office import OTHER_BAP
 from tests.support.seller_rig import Seller, running_seller
 from tests.support.utility_cases import REQUEST, a_request, open_grid
@@ -205,3 +209,29 @@ async def test_only_the_operator_runs_the_grid_and_meters_are_listed_by_page(uti
 async def test_a_node_that_is_no_utility_has_no_such_desk(database_url: str) -> None:
     async with running_seller(database_url) as seller:
         assert (await seller.call("GET", "/api/utility/meters"))[0] == 404
+
+
+async def test_a_code_of_ownership_is_given_out_for_a_meter_on_the_grid(utility: Seller) -> None:
+    given = await utility.asked("POST", "/api/utility/meters/meter-7/codes", {"days": 2})
+    said, _, _ = meter_codes.read(given["code"])
+    assert (said.utility_id, said.meter_hash) == (utility.node.me.subscriber_id, meter_hash(SALT, "meter-7"))
+    assert said.expires_at == datetime.fromisoformat(given["expires_at"])
+    proven = await meter_codes.prove(
+        given["code"],
+        "meter-7",
+        claims=utility.node.claims,
+        directory=utility.node.directory,
+        trusted={utility.node.me.subscriber_id},
+        now=utility.clock.now(),
+    )
+    kept = await utility.node.database.pool.fetch("SELECT nonce_digest, issued_by FROM utility_codes")
+    assert [tuple(row) for row in kept] == [(proven.nonce_digest, "operator")]
+
+
+async def test_no_code_is_given_out_for_a_strange_meter_nor_while_the_registry_is_silent(utility: Seller) -> None:
+    path = "/api/utility/meters/{}/codes"
+    assert (await utility.call("POST", path.format("meter-9"), {}))[0] == 404
+    assert (await utility.call("POST", path.format("meter-7"), {"days": 0}))[0] == 422
+    assert (await utility.call("POST", path.format("meter-7"), {}, token=await utility.prosumer()))[0] == 403
+    utility.node.claims.silent = True  # type: ignore[attr-defined]
+    assert (await utility.call("POST", path.format("meter-7"), {}))[0] == 503
