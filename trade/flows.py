@@ -85,7 +85,11 @@ def split(parts: Sequence[int], unit: int) -> list[int]:
 def charge(order: Order, slots: Sequence[Quantities]) -> Charged:
     """The flows and the buyer's lines of an order over the energy of its slots, rounded as its policy says."""
     prices = order.price_micro_per_kwh.values
-    exact = [dict(_exact(order, price, slot)) for price, slot in zip(prices, slots, strict=True)]
+    # A day's contract is empty at night: only the first slot is worked out in any case, so that every line is there.
+    exact = [
+        dict(_exact(order, price, slot)) if slot.contracted_wh or not index else {_ENERGY: 0}
+        for index, (price, slot) in enumerate(zip(prices, slots, strict=True))
+    ]
     if order.policy.rounding is Rounding.SLOT:
         unit = _unit(order.currency)
         rounded = [_rounded(charges, unit, 1) for charges in exact]

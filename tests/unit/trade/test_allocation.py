@@ -34,6 +34,10 @@ def test_a_shortfall_is_shared_in_proportion_to_the_contracts() -> None:
     assert allocation.pro_rata(50, {"a": 60, "b": 40}) == {"a": 30, "b": 20}
 
 
+def test_two_contracts_of_10_kwh_on_a_meter_that_counted_15_get_7_and_a_half_each() -> None:
+    assert allocation.pro_rata(15_000, {"a": 10_000, "b": 10_000}) == {"a": 7_500, "b": 7_500}
+
+
 def test_left_over_watt_hours_go_to_the_largest_remainder_and_ties_to_the_first_id() -> None:
     assert allocation.pro_rata(1, {"c": 1, "b": 1, "a": 1}) == {"a": 1, "b": 0, "c": 0}
     assert allocation.pro_rata(4, {"a": 2, "b": 3, "c": 3}) == {"a": 1, "b": 2, "c": 1}
