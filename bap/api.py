@@ -11,6 +11,7 @@ from api import ledger, policies, webhooks
 from api.desk import Desk
 from bap import (
     api_accounts,
+    api_bank,
     api_disputes,
     api_meters,
     api_orders,
@@ -34,6 +35,7 @@ def build() -> Desk:
     """The route table of this node."""
     desk = Desk(title="PowerShare buyer's node", version=VERSION, description=_DESCRIPTION)
     api_accounts.add_routes(desk)
+    api_bank.add_routes(desk)
     api_meters.add_routes(desk)
     api_searches.add_routes(desk)
     api_orders.add_routes(desk)

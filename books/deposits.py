@@ -11,6 +11,7 @@ from datetime import datetime
 from store import transfers
 from store.db import UnitOfWork
 from trade import bank_transfers, ledger
+from trade.ledger import Transfer
 
 
 async def credit(
@@ -23,8 +24,20 @@ async def credit(
     paid_in = ledger.deposit(
         account_id=account_id, amount_minor=amount_minor, currency=currency, reference=reference, at=now
     )
+    return await post(uow, paid_in, account=ledger.wallet(account_id))
+
+
+async def post(uow: UnitOfWork, paid_in: Transfer, *, account: str) -> bool:
+    """Post a transfer that brings money to `account`, then repay what the account owes; False when it was known.
+
+    Raises store.transfers.TransferConflict when a transfer of this id was posted with other content.
+    """
     if not await transfers.post(uow, [paid_in]):
         return False
-    owed = await transfers.balance(uow, ledger.debt(account_id), currency)
-    await transfers.post(uow, bank_transfers.repay(paid_in, account_id=account_id, debt_milli=owed, currency=currency))
+    kind, _, account_id = account.partition(":")
+    if kind == "wallet":
+        currency = paid_in.legs[0].currency
+        owed = await transfers.balance(uow, ledger.debt(account_id), currency)
+        repaid = bank_transfers.repay(paid_in, account_id=account_id, debt_milli=owed, currency=currency)
+        await transfers.post(uow, repaid)
     return True

@@ -10,6 +10,7 @@ from api import ledger, policies
 from api.desk import Desk
 from bpp import (
     api_assets,
+    api_bank,
     api_disputes,
     api_indices,
     api_meters,
@@ -45,4 +46,5 @@ def mount(app: web.Application, shop: Shop) -> None:
         api_utility.Utilities(shop).add_routes(desk)
     policies.add_routes(desk)
     ledger.add_routes(desk)
+    api_bank.add_routes(desk)
     desk.mount(app, shop.node)
