@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import bap.translate as buyer
 import bpp.translate as seller
 from beckn import envelope
-from energy_catalog.offers import Intent, Offer, Provider, Source
+from energy_catalog.offers import FulfillmentType, Intent, Offer, Provider, Source
 from schemas import values
 from tests.support.trade_cases import EVENING_BEFORE
 from trade import pricing, settlement
@@ -24,6 +24,8 @@ from trade.order import (
     OrderState,
     Side,
 )
+from trade.policy import BUILT_IN
+from trade.price_rules import PER_SLOT, PriceKind, PriceModel, Tier
 from trade.quote import TITLES, CancellationTerm, LineKind, QuoteLine
 
 NETWORK = envelope.Network(
@@ -106,6 +108,17 @@ providers = st.builds(
     gps=st.one_of(st.just(""), positions),
     meter_id=st.just("meter-7"),
     rating=st.sampled_from(["", "4.5"]),
+    rating_count=st.integers(0, 10**6),
+    delivered_per_mille=st.none() | st.integers(0, 1000),
+    settled=st.integers(1, 10**9),
+)
+
+price_models = st.sampled_from(
+    [
+        PER_SLOT,
+        PriceModel(PriceKind.INDEXED, index="de-lu", margin_micro_per_kwh=-5),
+        PriceModel(PriceKind.BLOCK, tiers=(Tier(1000, 210_000), Tier(5000, 0), Tier(None, 190_000))),
+    ]
 )
 
 
@@ -135,6 +148,13 @@ def offers(draw: st.DrawFn) -> Offer:
         fulfillment_type=draw(st.sampled_from(["GRID_INJECTION", "ENERGY_DELIVERY"])),
         valid_from=EVENING_BEFORE,
         valid_until=offered.end,
+        policy=draw(st.sampled_from(sorted(BUILT_IN))),
+        asset_id=draw(st.sampled_from(["", "roof"])),
+        price_model=draw(price_models),
+        renewable_per_mille=draw(st.none() | st.integers(0, 1000)),
+        carbon_g_per_kwh=draw(st.none() | st.integers(0, 5000).map(lambda grams: Series.flat(offered, grams))),
+        certificates=tuple(draw(st.lists(st.sampled_from(["I-REC:1", "GO/7-b"]), max_size=2))),
+        meter_free_wh=draw(st.none() | st.just(Series.flat(offered, 400))),
     )
 
 
@@ -220,6 +240,11 @@ def intents(draw: st.DrawFn) -> Intent:
         offer_id=draw(st.none() | ids),
         near_gps=near,
         radius_m=None if near is None else draw(st.none() | st.integers(0, 1_000_000)),
+        fulfillment_type=draw(st.none() | st.sampled_from(list(FulfillmentType)).map(str)),
+        renewable_per_mille_min=draw(st.none() | st.integers(0, 1000)),
+        carbon_g_per_kwh_max=draw(st.none() | st.integers(0, 5000)),
+        rating_tenths_min=draw(st.none() | st.integers(10, 50)),
+        delivered_per_mille_min=draw(st.none() | st.integers(0, 1000)),
     )
 
 

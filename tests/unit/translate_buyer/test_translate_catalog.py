@@ -17,6 +17,7 @@ from schemas import tags, values
 from tests.support.trade_cases import SLOT_START, an_offer, hours
 from tests.support.wire_cases import offers, providers
 from trade.money import Series
+from trade.policy import BUILT_IN, digest
 
 FACE = Provider("home-7", "Home 7", "Solar panels on a roof", "", "34.1, -117.4", "meter-7")
 patient = settings(
@@ -47,7 +48,22 @@ def a_catalog(**item: Any) -> dict[str, Any]:
         ({"quantity": {"available": {"measure": {"value": "1", "unit": "kW"}}}}, "quantity.available.measure.unit"),
         ({"tags": [tags.group_to_wire(tags.ENERGY_SERIES, {"unit": "kWh"})]}, "tags.ENERGY_SERIES.unit"),
         ({"tags": [tags.series_to_wire(tags.PRICE_SERIES, SLOT_START, 60, (1,))]}, "tags.PRICE_SERIES"),
-        ({"tags": [tags.group_to_wire(tags.OFFER_TERMS, {"wheeling_per_kwh": "free"})]}, "tags.OFFER_TERMS"),
+        (
+            {"tags": [tags.group_to_wire(tags.OFFER_TERMS, {"wheeling_per_kwh": "free"})]},
+            "tags.OFFER_TERMS.wheeling_per_kwh",
+        ),
+        (
+            {"tags": [tags.group_to_wire(tags.BLOCK_PRICES, {"blocks": "9:1 5:1 *:1"})]},
+            "tags.BLOCK_PRICES.blocks",
+        ),
+        (
+            {"tags": [tags.group_to_wire(tags.SOURCE_QUALITY, {"renewable_per_mille": "1001"})]},
+            "tags.SOURCE_QUALITY.renewable_per_mille",
+        ),
+        (
+            {"tags": [tags.series_to_wire(tags.CARBON_SERIES, SLOT_START, 900, (40, 50))]},
+            "tags.CARBON_SERIES",
+        ),
     ],
 )
 def test_an_item_that_cannot_be_read_is_left_out_and_named(item: dict[str, Any], path: str) -> None:
@@ -132,6 +148,12 @@ def test_a_catalog_survives_the_wire(provider: Provider, shelf: list[Offer]) -> 
             order_wh_max=offer.order_wh_max,
             fulfillment_id=read.fulfillment_id,
             fulfillment_type=offer.fulfillment_type,
+            policy=offer.policy,
+            policy_digest="" if offer.policy == "plain@1" else digest(BUILT_IN[offer.policy]),
+            renewable_per_mille=offer.renewable_per_mille,
+            carbon_g_per_kwh=offer.carbon_g_per_kwh,
+            certificates=offer.certificates,
+            tiers=offer.price_model.tiers,
         )
         for offer, read in zip(shelf, view.offers, strict=True)
     ]
@@ -150,3 +172,18 @@ def test_a_time_of_use_price_shows_its_mean_and_its_reach_to_those_who_know_one_
     offer = an_offer(offered_wh=hours(1000, 3000, 0), price_micro_per_kwh=hours(200_000, 300_000, 900_000))
     [item] = seller.catalog_to_wire([(FACE, [offer])])["catalog"]["providers"][0]["items"]
     assert item["price"] == {"currency": "USD", "value": "0.275", "minimum_value": "0.2", "maximum_value": "0.3"}
+
+
+def test_a_provider_whose_score_cannot_be_read_is_left_out_and_named() -> None:
+    message = a_catalog()
+    message["catalog"]["providers"][0]["tags"] = [tags.group_to_wire(tags.PROVIDER_SCORE, {"settled": "many"})]
+    view = buyer.catalog_from_wire(message, "bpp.example")
+    assert view.offers == []
+    assert view.problems[0].path == "message.catalog.providers[0].tags.PROVIDER_SCORE.settled"
+
+
+def test_energy_of_unknown_carbon_intensity_says_nothing_and_never_zero() -> None:
+    wire = seller.catalog_to_wire([(FACE, [an_offer()])])
+    assert "CARBON_SERIES" not in str(wire)
+    [offer] = buyer.offers_from_wire(wire, "bpp.example")
+    assert offer.carbon_g_per_kwh is None
