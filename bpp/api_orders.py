@@ -14,7 +14,7 @@ from api.desk import Call, Desk
 from api.paging import Id, ListOf, Page, Strict
 from api.problems import ApiError, not_found
 from api.series import EnergySeriesIn, EnergySeriesOut
-from bpp import casework, contract, refusals, settling, shelf
+from bpp import cascade_desk, casework, contract, refusals, settling, shelf
 from bpp.order_models import DeliveredOut, OrderOut, TrackOut
 from bpp.refusals import UnableTo
 from bpp.scope import PROSUMER, check_own, own_provider
@@ -105,6 +105,7 @@ class Orders:
             await orders.save(uow, curtailed)
             await shelf.save_taken(uow, decision.offer)
             await self._shop.tell(uow, curtailed, "on_update")
+            await cascade_desk.follow(self._shop, uow, order, curtailed)
         return OrderOut.of(curtailed)
 
     async def cancel(self, call: Call[CancelIn]) -> OrderOut:
@@ -125,6 +126,7 @@ class Orders:
             await orders.save(uow, decision.order)
             await shelf.save_taken(uow, decision.offer)
             await self._shop.tell(uow, decision.order, "on_status")
+            await cascade_desk.follow(self._shop, uow, order, decision.order)
         return OrderOut.of(decision.order)
 
     async def track(self, call: Call[None]) -> TrackOut:

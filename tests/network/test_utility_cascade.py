@@ -63,10 +63,14 @@ class Grid:
         offer = await self.network["bpp-solo"].operator.get("/api/offers/offer-1")
         return sum(offer["held"]["energy_wh"]), sum(offer["sold"]["energy_wh"])
 
+    async def at_the_seller(self, order: dict[str, Any]) -> dict[str, Any]:
+        """The seller's copy."""
+        (found,) = await every(self.network["bpp-solo"].operator, "/api/orders", transaction_id=order["transaction_id"])
+        return found
+
     async def seller_state(self, order: dict[str, Any]) -> str:
         """The state of the seller's copy."""
-        (found,) = await every(self.network["bpp-solo"].operator, "/api/orders", transaction_id=order["transaction_id"])
-        return str(found["state"])
+        return str((await self.at_the_seller(order))["state"])
 
     async def reaches(self, order: dict[str, Any], state: str) -> dict[str, Any]:
         """Wait until the buyer's copy is in a state."""
@@ -199,3 +203,33 @@ async def test_a_confirm_the_utility_never_logged_ends_the_order_when_it_says_so
     await grid.reaches(order, "REFUSED")
     assert await grid.shelf() == (0, 0)
     assert await grid.trades() == []
+
+
+async def test_whoever_makes_a_contract_smaller_gives_its_limit_back(grid: Grid) -> None:
+    order = await grid.contract(0, 2000)
+    at_seller = await grid.at_the_seller(order)
+
+    async def logged(*wh: int) -> None:
+        async def is_told() -> bool:
+            return (await grid.trades())[0]["energy"]["energy_wh"] == list(wh)
+
+        await grid.network.until(is_told)
+
+    # The buyer takes less, and cannot take more again: the utility was asked about what it logged.
+    slots = order["contracted"]
+    less = {"energy": {**slots, "energy_wh": [0, 1500]}}
+    order = await grid.act(order, "update", less)
+    await logged(0, 1500)
+    more = await grid.act(order, "update", {"energy": {**slots, "energy_wh": [0, 1600]}})
+    assert (more["state"], more["contracted"]["energy_wh"]) == ("ACTIVE", [0, 1500])
+    # The provider takes back part, then all.
+    seller = grid.network["bpp-solo"].operator
+    curtailed = {"contracted": {**slots, "energy_wh": [0, 1000]}, "reason": "clouds"}
+    await seller.post(f"/api/orders/{at_seller['order_id']}/curtail", curtailed)
+    await logged(0, 1000)
+    await seller.post(f"/api/orders/{at_seller['order_id']}/cancel", {"reason": "the inverter broke"})
+
+    async def is_cancelled() -> bool:
+        return (await grid.trades())[0]["state"] == "CANCELLED"
+
+    await grid.network.until(is_cancelled)
