@@ -175,6 +175,16 @@ def test_a_later_round_of_a_series_serves_first_what_the_other_side_has_offered(
     assert allocation.allocate(hours(50), claims) == {"a": hours(15), "b": hours(35)}
 
 
+def test_what_the_other_side_has_offered_is_said_in_energy_injected_too() -> None:
+    # 900 and 450 Wh should arrive; a was settled at 500 injected (450 arrived) and 100 more (90) are offered to it.
+    claims = {
+        "a": Claim(hours(1000), hours(500), 100_000, offered_wh=hours(600)),
+        "b": Claim(hours(500), hours(0), 100_000, offered_wh=hours(0)),
+    }
+    # 180 of the 630 Wh are left: 90 for what is offered to a, then 90 pro rata over the 360 and 450 still open.
+    assert allocation.allocate(hours(630), claims) == {"a": hours(645), "b": hours(56)}
+
+
 @given(st.lists(slot_wh, min_size=1, max_size=30), losses, st.data())
 def test_no_contract_ever_gets_more_than_it_is_for(metered: list[int], loss: int, data: st.DataObject) -> None:
     size = len(metered)

@@ -115,6 +115,12 @@ def test_load_and_generation_beyond_the_contract_are_no_deviation() -> None:
     }
 
 
+def test_a_buyers_deviation_is_settled_in_the_energy_that_would_have_arrived() -> None:
+    order = rupees(10_000, price=6_000_000, rules=replace(DEVIATION, loss_ppm=100_000))
+    found = net(settled(order, seller=hours(10_000), buyer=hours(8_000)))
+    assert found[Party.BUYER] == round(-(60 - 2 * 0.9 * 4) * RUPEE)
+
+
 # Min of two.
 
 
@@ -194,6 +200,11 @@ def test_a_penalty_with_two_payers_is_rounded_once_and_parted_without_a_rest() -
     order = rupees(3, price=0, rules=rules)
     # 3 Wh at 0.15 are 45 thousandths of a paisa: parted 3 to 2 they are 27 and 18.
     assert penalties(settled(order, seller=hours(0), buyer=hours(1))) == {Party.SELLER: 27, Party.BUYER: 18}
+
+
+def test_one_thousandth_that_both_sides_owe_half_of_is_paid_once() -> None:
+    order = rupees(1, price=0, rules=replace(ATTRIBUTED, penalty_micro_per_kwh=10_000))
+    assert penalties(settled(order, seller=hours(0), buyer=hours(0))) == {Party.SELLER: 1}
 
 
 # Charges per side.
