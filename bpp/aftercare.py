@@ -77,7 +77,7 @@ async def rating(shop: Shop, letter: Letter, uow: Any) -> None:
         [feedback.Given(r.category, r.subject_id, r.value) for r in requests],
         bought=bought,
         rater_id=letter.signer_id,
-        now=shop.node.wall.now(),
+        at=shop.moment(),
     )
     for order in given.orders:
         await orders.save(uow, order)

@@ -19,7 +19,7 @@ from beckn import envelope
 from beckn.actions import ACTIONS, Role, received_by
 from beckn.envelope import Letter, Party
 from beckn.outbox import Outgoing
-from bpp import cascade, refusals, shelf, translate
+from bpp import cascade, casework, refusals, shelf, translate
 from bpp.refusals import UnableTo, UnableToConfirm, UnableToHold
 from bpp.seller import Decision
 from bpp.shop import Shop
@@ -27,7 +27,7 @@ from bpp.translate import WireRefusal
 from bpp.translate import utility as wire
 from store import orders, utility_questions
 from store.utility_questions import Question
-from trade.order import Order, OrderEvent, OrderState
+from trade.order import Order, OrderEvent, OrderState, Side
 
 log = structlog.get_logger("bpp.cascade")
 
@@ -211,11 +211,26 @@ async def on_status(shop: Shop, letter: Letter, uow: Any) -> None:
 
 
 async def on_changed(shop: Shop, letter: Letter, uow: Any) -> None:
-    """The utility's word on a trade that we changed or cancelled; a refusal leaves its limit used, and is noted."""
+    """The utility's word on a trade: what we asked for is done, or a side's figure is replaced by its own.
+
+    A refusal leaves its limit used, and is noted; so is a figure that comes too late or for other slots.
+    """
     if letter.error is not None:
         code, sentence = wire.error_from_wire(letter.error)
         log.warning("utility_keeps_trade", utility=letter.signer_id, code=code, sentence=sentence,
                     transaction_id=letter.context.transaction_id)  # fmt: skip
+        return
+    try:
+        said = wire.allocations_from_wire(letter.message)
+    except WireRefusal as problem:
+        log.warning("utility_figure_unreadable", utility=letter.signer_id, sentence=problem.sentence)
+        return
+    question = await utility_questions.get(uow, letter.context.transaction_id) if said else None
+    if question is None or question.utility_id != letter.signer_id:
+        return
+    order, figures = await orders.lock(uow, question.order_id), {Side(side): wh for side, wh in said.items()}
+    if order is None or not await casework.take_figures(shop, uow, order, figures):
+        log.warning("utility_figure_too_late", utility=letter.signer_id, order_id=question.order_id)
 
 
 async def _unasked(shop: Shop, letter: Letter, uow: Any) -> None:

@@ -6,16 +6,16 @@ locked besides. What is not finished keeps its note (`store.settling`), so nothi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bpp import settling
 from bpp.shop import Shop
-from store import orders, readings, transfers
+from store import audit, orders, providers, readings, transfers
 from store import settling as settling_notes
 from store.settling import Note
-from trade import ledger
-from trade.order import Order
+from trade.money import Series
+from trade.order import Order, Side
 
 #: The flow of a meter that a seller is paid for.
 EXPORT = "EXPORT"
@@ -63,8 +63,9 @@ def _alike(batch: Sequence[Order]) -> list[list[Order]]:
 async def _settle(shop: Shop, uow: Any, batch: Sequence[Order]) -> int:
     """Settle locked orders of one meter and one grid: orders, money and letters in one unit of work."""
     outcomes = settling.look(await meter_of(uow, batch), batch, at=shop.moment())
+    before = {order.order_id: order for order in batch}
     for outcome in outcomes:
-        await keep(shop, uow, outcome)
+        await keep(shop, uow, outcome, before=before[outcome.order.order_id])
     return len([outcome for outcome in outcomes if outcome.tell])
 
 
@@ -77,9 +78,45 @@ async def meter_of(uow: Any, batch: Sequence[Order]) -> settling.Meter:
     return settling.Meter.of(grid, metered, list(claims.values()))
 
 
-async def keep(shop: Shop, uow: Any, outcome: settling.Outcome, *, quietly: bool = False) -> None:
-    """Save an outcome, move its money, and tell the buyer unless an answer does (`quietly`)."""
-    await orders.save(uow, outcome.order)
-    await transfers.post(uow, ledger.dated(outcome.transfers, shop.node.trading.now()))
+async def keep(shop: Shop, uow: Any, outcome: settling.Outcome, *, before: Order, quietly: bool = False) -> None:
+    """Save an outcome, score it, move its money, and tell the buyer unless an answer does (`quietly`)."""
+    order = outcome.order
+    await orders.save(uow, order)
+    score = settling.score(before, order)
+    if score is not None:
+        await providers.add_score(
+            uow, order.provider_id, score.contracted_wh, score.delivered_wh, settled=score.settled
+        )
+    await transfers.post(uow, outcome.transfers)
     if outcome.tell and not quietly:
-        await shop.tell(uow, outcome.told or outcome.order, outcome.tell)
+        await shop.tell(uow, outcome.told or order, outcome.tell)
+
+
+async def look_at(shop: Shop, uow: Any, order: Order, *, before: Order, quietly: bool) -> Order:
+    """One locked order, changed just now, against its meter as it is: saved, settled if it is ready."""
+    at, meter = shop.moment(), await meter_of(uow, [order])
+    outcome = settling.decide(order, meter, settling.shares(meter, now_trading=at.trading)[order.order_id], at=at)
+    outcome = outcome or settling.Outcome(order)
+    await keep(shop, uow, outcome, before=before, quietly=quietly)
+    return outcome.order
+
+
+async def take_figures(shop: Shop, uow: Any, order: Order, figures: Mapping[Side, Series]) -> bool:
+    """The utility's own figures for sides of a locked order, and what follows from them; False when they cannot count.
+
+    The buyer's node is told by on_update; who said what is in the audit trail.
+    """
+    changed = settling.replaced(order, figures, at=shop.moment())
+    if changed is None:
+        return False
+    await look_at(shop, uow, changed, before=order, quietly=False)
+    detail = {side.value: list(series.values) for side, series in figures.items()}
+    await audit.add(
+        uow,
+        actor=order.utility_id,
+        act="allocation.replaced",
+        subject=f"order:{order.order_id}",
+        detail=detail,
+        now=shop.node.wall.now(),
+    )
+    return True

@@ -1,25 +1,33 @@
 """What buyers think: which ratings are kept, and of what. Plain functions, as in `seller`.
 
 A buyer's node rates what it bought: an order, its provider, the delivery of an order, the help it got. It says so in
-the session of the order, or names the order by its id.
+the session of the order, or names the order by its id. Every order gives one rating of each category, which may be
+changed until its policy says (trading clock); so a provider has as many ratings as orders were rated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from decimal import Decimal, InvalidOperation
 
-from bpp import refusals
+from bpp import refusals, serving
 from bpp.refusals import UnableToRate
+from bpp.seller import Moment
 from store.providers import Rating
+from trade import deadlines
 from trade.order import Order, OrderState
 
 #: What can be rated, in the core specification's words.
 CATEGORIES = ("Order", "Provider", "Fulfillment", "Item", "Support")
 
-_CONTRACTS = (OrderState.ACTIVE, OrderState.DELIVERING, OrderState.COMPLETED, OrderState.CANCELLED)
+_CONTRACTS = (
+    OrderState.ACTIVE,
+    OrderState.DELIVERING,
+    OrderState.DISPUTED,
+    OrderState.COMPLETED,
+    OrderState.CANCELLED,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +47,7 @@ class Kept:
     orders: tuple[Order, ...]
 
 
-def ratings(given: Sequence[Given], *, bought: Sequence[Order], rater_id: str, now: datetime) -> Kept:
+def ratings(given: Sequence[Given], *, bought: Sequence[Order], rater_id: str, at: Moment) -> Kept:
     """The ratings to keep, all or none; raises UnableToRate for the first that cannot be.
 
     `bought` are the orders of the rater that may be meant; drafts and lapsed quotes among them do not count.
@@ -50,18 +58,21 @@ def ratings(given: Sequence[Given], *, bought: Sequence[Order], rater_id: str, n
     for rating in given:
         value = _value(rating)
         order = _rated(rating, contracts)
-        kept.append(Rating(rater_id, rating.category, _subject(rating, order), order.provider_id, value, now))
+        _check_in_time(order, at)
+        kept.append(Rating(rater_id, rating.category, order.wire_order_id, order.provider_id, value, at.wall))
         latest = orders.get(order.order_id, order)
         others = tuple(entry for entry in latest.ratings if entry[0] != rating.category)
         orders[order.order_id] = replace(latest, ratings=(*others, (rating.category, value)))
     return Kept(tuple({(r.category, r.subject_id): r for r in kept}.values()), tuple(orders.values()))
 
 
-def _subject(rating: Given, order: Order) -> str:
-    """What the rating is kept for; an item or a provider is known here by one id, everything else by the order's."""
-    if rating.category == "Provider":
-        return order.provider_id
-    return order.offer_id if rating.category == "Item" else order.wire_order_id
+def _check_in_time(order: Order, at: Moment) -> None:
+    until = deadlines.ratings_until(order)
+    if at.trading > until:
+        raise UnableToRate(
+            refusals.NOT_APPLICABLE,
+            f"Order {order.wire_order_id!r} could be rated until {serving.instant(until)}; that time is over.",
+        )
 
 
 def _value(rating: Given) -> str:

@@ -125,7 +125,7 @@ async def lapse_disputes(shop: Shop) -> int:
             lapsed = await orders.lapsed_disputes(uow, Side.SELLER, at.trading, shop.settings.job_batch_max)
             for order in lapsed:
                 outcome = disputes.lapse(order, at=at)
-                await casework.keep(shop, uow, outcome)
+                await casework.keep(shop, uow, outcome, before=order)
                 await updates.note_act(shop, uow, "deadline", "dispute.resolved", outcome.order, note="")
         done += len(lapsed)
         if len(lapsed) < shop.settings.job_batch_max:

@@ -12,7 +12,7 @@ next version, as long as corrections are open. After that a contract keeps its s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -23,7 +23,7 @@ from trade import allocation, deadlines, disputes, ledger, settlement
 from trade.allocation import Claim
 from trade.ledger import Transfer
 from trade.money import Series
-from trade.order import Order, OrderEvent, OrderState, advance
+from trade.order import Order, OrderEvent, OrderState, Side, advance
 from trade.quote import LineKind, SettlementResult
 
 _RUNNING = (OrderState.ACTIVE, OrderState.DELIVERING)
@@ -41,6 +41,15 @@ class Outcome:
     transfers: tuple[Transfer, ...] = ()
     tell: str = ""
     told: Order | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What a step adds to a provider's score: energy promised and delivered, orders settled."""
+
+    contracted_wh: int
+    delivered_wh: int
+    settled: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +92,11 @@ def is_on(grid: Series, order: Order) -> bool:
 def shares(meter: Meter, *, now_trading: datetime) -> dict[str, Series]:
     """Every contract's share of the meter, as energy injected, over the contract's own slots.
 
-    Contracts whose corrections have ended keep what they were given. Of the rest every contract gets its part pro rata;
+    Contracts whose corrections have ended keep what they were given, and those whose figure the utility has replaced
+    have that. Of the rest every contract gets its part pro rata;
     those settled in rounds then share anew what the earlier rounds (`final_wh`) left unsettled among themselves.
     """
-    kept = {order.order_id: _kept(order) for order in meter.claims if _is_closed(order, now_trading)}
+    kept = {order.order_id: _kept(order) for order in meter.claims if _has_fixed_share(order, now_trading)}
     open_ = [order for order in meter.claims if order.order_id not in kept]
     free_wh = _less(meter.metered_wh, list(kept.values()))
     found = allocation.allocate(free_wh, {order.order_id: Claim(order.contracted_wh) for order in open_})
@@ -134,7 +144,9 @@ def is_ready(order: Order, meter: Meter, now_trading: datetime) -> bool:
         return False
     if is_due(order, now_trading):
         return True
-    if not meter.has_measured(order) or (order.policy.is_two_sided and order.buyer_alloc_wh is None):
+    if Side.SELLER not in order.utility_sides and not meter.has_measured(order):
+        return False
+    if order.policy.is_two_sided and order.buyer_alloc_wh is None:
         return False
     together = [other for other in meter.claims if _goes_with(other, order)] if order.policy.rounds > 1 else []
     return all(other.buyer_alloc_wh is not None or is_due(other, now_trading) for other in together)
@@ -174,6 +186,11 @@ def hear(order: Order, allocated_wh: Series, *, round_: int, at: Moment) -> Orde
             f"The order has other slots; allocate {len(own.values)} slots of {own.slot_s} s from"
             f" {serving.instant(own.start)}.",
         )
+    if Side.BUYER in order.utility_sides:
+        raise UnableToUpdate(
+            refusals.UPDATE_IMPOSSIBLE,
+            f"The utility has replaced the buyer's figure of order {order.wire_order_id!r} by its own.",
+        )
     if order.settlement is None:
         return _heard_in_time(order, allocated_wh, round_)
     if _is_closed(order, at.trading):
@@ -184,6 +201,19 @@ def hear(order: Order, allocated_wh: Series, *, round_: int, at: Moment) -> Orde
             " figure was decided in a dispute.",
         )
     return replace(order, buyer_alloc_wh=allocated_wh)
+
+
+def replaced(order: Order, figures: Mapping[Side, Series], *, at: Moment) -> Order | None:
+    """The order with the utility's own figures for these sides; None when they cannot count (any more)."""
+    fits = all(series.is_aligned(order.contracted_wh) for series in figures.values())
+    if not fits or not figures or not is_open(order, at.trading):
+        return None
+    return replace(
+        order,
+        seller_alloc_wh=figures.get(Side.SELLER, order.seller_alloc_wh),
+        buyer_alloc_wh=figures.get(Side.BUYER, order.buyer_alloc_wh),
+        utility_sides=tuple(side for side in Side if side in {*order.utility_sides, *figures}),
+    )
 
 
 def _heard_in_time(order: Order, allocated_wh: Series, round_: int) -> Order:
@@ -217,7 +247,8 @@ def _settled_first(order: Order, share_wh: Series, at: Moment) -> Outcome:
             policy=order.policy,
         )
         closed = replace(closed, final_wh=final, updated_at=at.wall)
-        return Outcome(replace(closed, buyer_alloc_wh=None), (), "on_update", told=closed)
+        waiting = closed if Side.BUYER in order.utility_sides else replace(closed, buyer_alloc_wh=None)
+        return Outcome(waiting, (), "on_update", told=closed)
     result = _result(closed, version=1, at=at)
     done = replace(advance(closed, OrderEvent.SETTLED, now=at.wall), settlement=result)
     moved = tuple(ledger.seller_settle(done, result, at=at.trading))
@@ -248,6 +279,23 @@ def resettled(order: Order, result: SettlementResult, *, at: Moment) -> Outcome:
         changed = replace(changed, dispute=replace(order.dispute, seller_total_milli=disputes.due_milli(result)))
     changed = replace(changed, settlement=result, superseded=(*order.superseded, earlier))
     return Outcome(changed, tuple(ledger.seller_settle(changed, result, at=at.trading, earlier=earlier)), "on_update")
+
+
+def score(before: Order, after: Order) -> Score | None:
+    """What a step adds to the provider's score; None when nothing.
+
+    What the buyer did not take is not held against the seller (`settlement.delivered_per_mille`).
+    """
+    if after.settlement is None:
+        return None
+    if before.settlement is None:
+        return Score(after.contracted_wh.total, _scored_wh(after), 1)
+    more_wh = _scored_wh(after) - _scored_wh(before)
+    return Score(0, more_wh, 0) if more_wh else None
+
+
+def _scored_wh(order: Order) -> int:
+    return sum(min(pair) for pair in zip(order.contracted_wh.values, _kept(order).values, strict=True))
 
 
 def buyers_figure(order: Order) -> Series | None:
@@ -288,9 +336,16 @@ def is_open(order: Order, now_trading: datetime) -> bool:
     return order.state in (*_RUNNING, *_SETTLED) and not _is_closed(order, now_trading)
 
 
+def _has_fixed_share(order: Order, now_trading: datetime) -> bool:
+    """True when readings do not change the order's share of the meter."""
+    return Side.SELLER in order.utility_sides or _is_closed(order, now_trading)
+
+
 def _kept(order: Order) -> Series:
-    assert order.settlement is not None  # noqa: S101 - only settled orders are closed
-    return order.seller_alloc_wh or order.settlement.delivered_wh
+    """The share an order has and keeps; one settled by an earlier release knew only what was settled."""
+    own = order.seller_alloc_wh or (order.settlement.delivered_wh if order.settlement else None)
+    assert own is not None  # noqa: S101 - asked of orders that have a share
+    return own
 
 
 def _less(metered_wh: Series, taken: Sequence[Series]) -> Series:

@@ -50,8 +50,7 @@ async def _allocate(shop: Shop, uow: Any, order: Order, notice: AllocationNotice
 
     Contracts settled in rounds go through them together, so they are left to the job, which is woken.
     """
-    at = shop.moment()
-    heard = settling.hear(order, notice.allocated_wh, round_=notice.round, at=at)
+    heard = settling.hear(order, notice.allocated_wh, round_=notice.round, at=shop.moment())
     if heard == order:
         return order
     if order.policy.rounds > 1 and order.settlement is None:
@@ -60,10 +59,7 @@ async def _allocate(shop: Shop, uow: Any, order: Order, notice: AllocationNotice
         await settling_notes.note(uow, heard.meter_id, casework.EXPORT, start, end)
         uow.after_commit(lambda: shop.node.jobs.wake(casework.SETTLING_JOB))
         return replace(heard, seller_alloc_wh=None, final_wh=None)  # the answer is about the open round alone
-    meter = await casework.meter_of(uow, [heard])
-    outcome = settling.decide(heard, meter, settling.shares(meter, now_trading=at.trading)[heard.order_id], at=at)
-    await casework.keep(shop, uow, outcome or settling.Outcome(heard), quietly=True)
-    return outcome.order if outcome else heard
+    return await casework.look_at(shop, uow, heard, before=order, quietly=True)
 
 
 async def _dispute(shop: Shop, uow: Any, order: Order, notice: DisputeNotice) -> Order:
@@ -93,7 +89,7 @@ async def _resolve(shop: Shop, uow: Any, order: Order, notice: ResolutionNotice)
     )
     if outcome is None:
         return order
-    await casework.keep(shop, uow, outcome)
+    await casework.keep(shop, uow, outcome, before=order)
     await note_act(shop, uow, order.counterparty_id, "dispute.resolved", outcome.order, note=notice.note)
     return outcome.order
 

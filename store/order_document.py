@@ -72,6 +72,7 @@ def to_document(order: Order) -> dict[str, Any]:
         "alloc_round": order.alloc_round,
         "superseded": [_settlement_to_document(settlement) for settlement in order.superseded],
         "dispute": _dispute_to_document(order.dispute) if order.dispute else None,
+        "utility_sides": [side.value for side in order.utility_sides],
     }
     for name in _GROWING:
         series = getattr(order, name)
@@ -104,6 +105,7 @@ def from_document(document: dict[str, Any]) -> Order:
         alloc_round=document.get("alloc_round", 0),
         superseded=tuple(_settlement_from_document(entry) for entry in document.get("superseded", ())),
         dispute=_dispute_from_document(document["dispute"]) if document.get("dispute") else None,
+        utility_sides=tuple(Side(side) for side in document.get("utility_sides", ())),
         **grown,
         **{name: document[name] for name in _TEXTS if name in document},
     )

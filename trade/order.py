@@ -160,6 +160,8 @@ class Order:
     #: The seller's own session with its utility about this order; empty without one.
     utility_id: str = ""
     utility_transaction_id: str = ""
+    #: Sides whose allocation the utility has replaced by its own figure: no reading and no word changes it any more.
+    utility_sides: tuple[Side, ...] = ()
 
     @property
     def dispute_until(self) -> datetime | None:

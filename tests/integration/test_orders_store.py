@@ -12,19 +12,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store import order_document, orders, readings
+from store import disputes, order_document, orders, readings, settling
 from store.db import Database
 from store.readings import Reading
+from store.settling import Note
 from tests.support.trade_cases import EVENING_BEFORE, SLOT_START, TERMS, an_order, energies, hours
 from trade.order import (
     Customer,
+    Dispute,
     Order,
     OrderState,
     Side,
 )
+from trade.policy import BUILT_IN
 from trade.quote import (
     CancellationTerm,
+    Flow,
     LineKind,
+    Party,
     Quote,
     QuoteLine,
     SettlementResult,
@@ -40,8 +45,9 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 def sold(number: int, state: OrderState = OrderState.ACTIVE, **changes: Any) -> Order:
     """A seller's order of its own session."""
+    side = changes.pop("side", Side.SELLER)
     return an_order(
-        side=Side.SELLER,
+        side=side,
         order_id=f"order-{number}",
         wire_order_id=f"wire-{number}",
         transaction_id=f"transaction-{number}",
@@ -156,32 +162,122 @@ async def test_delivery_starts_with_the_first_slot_that_holds_energy(database: D
         assert [order.order_id for order in begun] == ["order-1"]
 
 
-async def test_a_meter_is_settled_once_every_slot_with_energy_is_over_and_measured(database: Database) -> None:
-    await keep(database, sold(1))
-    over = SLOT_START + timedelta(hours=2)
+async def test_claims_on_a_meter_are_locked_in_line_and_in_parts(database: Database) -> None:
+    next_day = hours(500, start=SLOT_START + timedelta(days=1))
+    await keep(
+        database,
+        sold(1, energy_wh=next_day),
+        sold(2, OrderState.DISPUTED),
+        sold(3, OrderState.COMPLETED),
+        sold(4, OrderState.EXPIRED),
+    )
+    week = (SLOT_START, SLOT_START + timedelta(days=7))
 
-    async def due(at: datetime) -> list[str]:
-        async with database.unit_of_work() as uow:
-            return await orders.to_settle(uow, at, limit=9)
+    async def line(uow: Any, start: datetime, end: datetime, **given_: Any) -> list[str]:
+        found = await orders.lock_on_meter(uow, "meter-7", start, end, **({"limit": 9} | given_))
+        return [order.order_id for order in found]
 
-    async def measure(*values: Reading) -> None:
-        async with database.unit_of_work() as uow:
-            await readings.add(uow, "meter-7", "EXPORT", values, over)
-
-    assert await due(over) == []
-    await measure(Reading(SLOT_START, 3600, 900))
-    assert await due(over) == []
-    await measure(Reading(SLOT_START, 3600, 950))  # a correction is no second slot
-    assert await due(over) == []
-    quarters = [Reading(SLOT_START + timedelta(minutes=60 + 15 * n), 900, 100) for n in range(4)]
-    await measure(*quarters[:3])
-    assert await due(over) == []
-    await measure(quarters[3])
-    assert await due(over) == ["meter-7"]
-    assert await due(over - timedelta(seconds=1)) == []
     async with database.unit_of_work() as uow:
-        assert await orders.to_settle(uow, over, after="meter-7", limit=9) == []
-        assert [order.order_id for order in await orders.measured_on_meter(uow, "meter-7", over, 9)] == ["order-1"]
+        assert await line(uow, *week) == ["order-2", "order-3", "order-1"]
+        assert await line(uow, SLOT_START + timedelta(hours=2), week[1]) == ["order-1"]
+        assert await line(uow, *week, limit=2) == ["order-2", "order-3"]
+        assert await line(uow, *week, limit=2, after=orders.place(sold(3))) == ["order-1"]
+
+
+async def test_a_contract_is_overdue_when_its_policy_says(database: Database) -> None:
+    street = BUILT_IN["street@1"]
+    await keep(
+        database,
+        sold(1, policy=street),
+        replace(sold(2), meter_id="meter-8"),
+        sold(3, OrderState.COMPLETED, policy=street),
+        sold(4, side=Side.BUYER, policy=street),
+    )
+    end = SLOT_START + timedelta(hours=2)
+
+    async def overdue(at: datetime, after: str = "") -> list[str]:
+        async with database.unit_of_work() as uow:
+            return [meter_id for meter_id, *_ in await orders.overdue(uow, at, after=after, limit=9)]
+
+    assert await overdue(end + timedelta(days=2, seconds=-1)) == []
+    assert await overdue(end + timedelta(days=2)) == ["meter-7"]
+    assert await overdue(end + timedelta(days=30)) == ["meter-7", "meter-8"]
+    assert await overdue(end + timedelta(days=30), after="meter-7") == ["meter-8"]
+    async with database.unit_of_work() as uow:
+        [found] = await orders.overdue(uow, end + timedelta(days=2), limit=9)
+        assert found == ("meter-7", SLOT_START, end)
+
+
+async def test_every_reading_notes_its_meter_and_a_note_is_struck_unless_more_came(database: Database) -> None:
+    async def measure(hour: int, wh: int, flow: str = "EXPORT") -> None:
+        async with database.unit_of_work() as uow:
+            reading = Reading(SLOT_START + timedelta(hours=hour), 3600, wh)
+            await readings.add(uow, "meter-7", flow, [reading], SLOT_START + timedelta(days=1))
+
+    async def noted(flow: str = "EXPORT", **given_: Any) -> list[Note]:
+        async with database.unit_of_work() as uow:
+            return await settling.noted(uow, flow, **given_)
+
+    assert await noted() == []
+    await measure(3, 100)
+    await measure(1, 100, flow="IMPORT")
+    await measure(1, 100)
+    [note] = await noted(limit=9)
+    assert note == Note(
+        "meter-7", "EXPORT", SLOT_START + timedelta(hours=1), SLOT_START + timedelta(hours=4), 2
+    )  # fmt: skip
+    assert await noted(meter_id="meter-8") == []
+    assert await noted(after="meter-7") == []
+    await measure(1, 150)  # a correction is news, too
+    async with database.unit_of_work() as uow:
+        assert not await settling.strike(uow, note)
+        assert await settling.strike(uow, (await settling.noted(uow, "EXPORT"))[0])
+        await settling.note(uow, "meter-7", "EXPORT", SLOT_START, SLOT_START)
+    assert [entry.notes for entry in await noted()] == [1]
+    await measure(1, 150)  # what is known already is none
+    assert [entry.notes for entry in await noted()] == [1]
+    assert len(await noted("IMPORT")) == 1
+
+
+async def test_an_upload_that_fails_leaves_no_note(database: Database) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with database.unit_of_work() as uow:
+            await readings.add(uow, "meter-7", "EXPORT", [Reading(SLOT_START, 3600, 1)], SLOT_START)
+            raise ZeroDivisionError
+    async with database.unit_of_work() as uow:
+        assert await settling.noted(uow, "EXPORT") == []
+
+
+async def test_disputes_are_found_by_id_and_listed_newest_first(database: Database) -> None:
+    def dispute(number: int) -> Dispute:
+        opened_at = SLOT_START + timedelta(hours=number)
+        return Dispute(f"d-{number}", Side.BUYER, "why", opened_at, opened_at + timedelta(days=14))
+
+    await keep(
+        database,
+        sold(1, OrderState.DISPUTED, dispute=dispute(1)),
+        sold(2, OrderState.COMPLETED, dispute=dispute(2)),
+        sold(3),
+        sold(4, OrderState.DISPUTED, dispute=dispute(4), provider_id="home-8"),
+        sold(5, OrderState.DISPUTED, dispute=dispute(5), side=Side.BUYER),
+    )
+
+    async def listed(**given_: Any) -> list[str]:
+        async with database.unit_of_work() as uow:
+            return [order.order_id for order in await disputes.newest(uow, Side.SELLER, **({"limit": 9} | given_))]
+
+    assert await listed() == ["order-4", "order-2", "order-1"]
+    assert await listed(is_open=True) == ["order-4", "order-1"]
+    assert await listed(is_open=False) == ["order-2"]
+    assert await listed(provider_id="home-7") == ["order-2", "order-1"]
+    assert await listed(limit=1, after="d-4") == ["order-2"]
+    async with database.unit_of_work() as uow:
+        found = await disputes.lock(uow, Side.SELLER, "d-2")
+        assert found is not None
+        assert found.order_id == "order-2"
+        assert await disputes.lock(uow, Side.SELLER, "d-5") is None
+        lapsed = await orders.lapsed_disputes(uow, Side.SELLER, SLOT_START + timedelta(days=14, hours=1), 9)
+        assert [order.order_id for order in lapsed] == ["order-1"]
 
 
 async def test_all_claims_on_a_meter_are_found_by_the_time_they_share(database: Database) -> None:
@@ -245,6 +341,14 @@ whole = st.integers(-(2**53) + 1, 2**53 - 1)
 lines = st.lists(
     st.builds(QuoteLine, st.sampled_from(LineKind), texts, whole, st.none() | whole, st.none() | whole), max_size=3
 ).map(tuple)
+flows = st.lists(st.builds(Flow, st.sampled_from(LineKind), st.sampled_from(Party), st.sampled_from(Party), whole)).map(
+    tuple
+)
+settlements = st.builds(SettlementResult, energies(), lines, instants, flows, st.integers(1, 9))
+any_dispute = st.builds(
+    Dispute, texts, st.sampled_from(Side), texts, instants, instants, st.none() | whole, st.none() | whole, texts,
+    st.none() | instants,
+)  # fmt: skip
 any_order = st.builds(
     Order,
     **{name.name: texts for name in fields(Order) if name.type == "str"},
@@ -258,7 +362,12 @@ any_order = st.builds(
     quote=st.none() | st.builds(Quote, texts, texts, lines, instants, whole),
     customer=st.none() | st.builds(Customer, texts, texts, texts),
     cancellation_terms=st.just(TERMS) | st.lists(st.builds(CancellationTerm, whole, whole), max_size=2).map(tuple),
-    settlement=st.none() | st.builds(SettlementResult, energies(), lines, instants),
+    settlement=st.none() | settlements,
+    superseded=st.lists(settlements, max_size=2).map(tuple),
+    dispute=st.none() | any_dispute,
+    policy=st.sampled_from(list(BUILT_IN.values())),
+    **{name: st.none() | energies() for name in order_document._GROWING},
+    utility_sides=st.lists(st.sampled_from(Side), max_size=2).map(tuple),
     awaiting_until=st.none() | instants,
     ratings=st.lists(st.tuples(texts, texts), max_size=2).map(tuple),
 )

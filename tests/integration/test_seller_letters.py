@@ -296,6 +296,22 @@ async def test_ratings_are_kept_and_show_on_the_order_and_the_provider(seller: S
     assert {(item["category"], item["value"]) for item in kept} == {("Order", "3.5"), ("Provider", "4")}
 
 
+async def test_a_provider_has_as_many_ratings_as_orders_rated_it_and_each_can_be_changed_for_a_while(
+    seller: Seller,
+) -> None:
+    one, two = await seller.contract(wanted(500)), await seller.contract(wanted(500))
+    for order, value in ((one, "5"), (two, "2"), (one, "4")):
+        assert "error" not in await seller.about("rating", order, "Provider", value)
+    shown = await seller.asked("GET", "/api/providers/home-7")
+    assert (shown["rating"], shown["rating_count"]) == ("3.0", 2)
+    await seller.move_clock(SLOT_START + timedelta(hours=1))
+    await seller.measure(1000, start=SLOT_START)  # settles both
+    await seller.move_clock(SLOT_START + timedelta(days=30, hours=1, seconds=1))
+    code, sentence = refusal(await seller.about("rating", one, "Provider", "1"))
+    assert code == "40001"
+    assert "that time is over" in sentence
+
+
 async def test_support_names_whom_to_turn_to(seller: Seller) -> None:
     order = await seller.contract()
     letter = await seller.about("support", order)

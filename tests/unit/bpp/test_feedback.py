@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 
 from bpp import feedback, refusals, translate
 from bpp.feedback import Given
 from bpp.refusals import UnableToRate
-from tests.support.seller_cases import confirmed, held
-from tests.support.trade_cases import EVENING_BEFORE
+from tests.support.seller_cases import confirmed, held, moment
 from trade.order import Order, OrderState
 
 
-def rate(*given: Given, bought: list[Order] | None = None) -> feedback.Kept:
+def rate(*given: Given, bought: list[Order] | None = None, **at: datetime) -> feedback.Kept:
     orders = [confirmed().order] if bought is None else bought
-    return feedback.ratings(given, bought=orders, rater_id="bap.example", now=EVENING_BEFORE)
+    return feedback.ratings(given, bought=orders, rater_id="bap.example", at=moment(**at))
 
 
 @pytest.mark.parametrize("value", ["0", "0.9", "5.1", "6", "-1", "4.55", "five", "NaN", "Infinity", ""])
@@ -52,20 +52,29 @@ def test_one_bad_rating_keeps_all_of_the_letter_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("category", "subject_id", "kept_as"),
+    ("category", "subject_id"),
     [
-        ("Order", "wire-1", "wire-1"),
-        ("Support", "wire-1", "wire-1"),
-        ("Provider", "home-7", "home-7"),
-        ("Item", "offer-1", "offer-1"),
-        ("Item", "wire-1", "offer-1"),
-        ("Fulfillment", "1", "wire-1"),
-        ("Fulfillment", "wire-1", "wire-1"),
+        ("Order", "wire-1"),
+        ("Support", "wire-1"),
+        ("Provider", "home-7"),
+        ("Item", "offer-1"),
+        ("Item", "wire-1"),
+        ("Fulfillment", "1"),
+        ("Fulfillment", "wire-1"),
     ],
 )
-def test_everything_bought_can_be_rated(category: str, subject_id: str, kept_as: str) -> None:
+def test_everything_bought_can_be_rated_once_for_each_order(category: str, subject_id: str) -> None:
     [rating] = rate(Given(category, subject_id, "4")).ratings
-    assert (rating.subject_id, rating.provider_id, rating.value) == (kept_as, "home-7", "4")
+    assert (rating.subject_id, rating.provider_id, rating.value) == ("wire-1", "home-7", "4")
+
+
+def test_a_rating_can_be_given_and_changed_until_the_policy_ends_it_and_not_a_second_longer() -> None:
+    order = confirmed().order
+    until = order.delivery_end + timedelta(seconds=order.policy.rating_s)
+    assert rate(Given("Order", "wire-1", "4"), trading=until)
+    with pytest.raises(UnableToRate, match="that time is over") as refusal:
+        rate(Given("Order", "wire-1", "4"), trading=until + timedelta(seconds=1))
+    assert refusal.value.code == refusals.NOT_APPLICABLE
 
 
 def test_an_order_remembers_its_newest_rating_of_each_category() -> None:
