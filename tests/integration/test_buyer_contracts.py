@@ -83,7 +83,7 @@ async def test_an_update_reserves_more_or_gives_back_and_takes_the_sellers_answe
     assert await rig.wallet() == (10_000_000 - more["quote"]["total_milli"], more["quote"]["total_milli"])
     assert more["quote"]["total_milli"] == 60_000 + 42_000 + 10_000
     less = (await rig.post(path, energy(1000, 0))).json()
-    assert await rig.wallet() == (10_000_000 - 22, 22)
+    assert await rig.wallet() == (10_000_000 - 22_000, 22_000)
     assert less["quote"]["total_milli"] == 22_000
     await assert_books_balance(rig)
 
@@ -105,7 +105,7 @@ async def test_a_second_update_waits_for_the_first_and_a_lost_answer_is_asked_fo
         while (await rig.shown(order["order_id"]))["awaiting_answer"]:
             await asyncio.sleep(0.01)
     assert (await rig.shown(order["order_id"]))["contracted"]["energy_wh"] == [3000, 2000]
-    assert (await rig.wallet())[1] == 112
+    assert (await rig.wallet())[1] == 112_000
 
 
 async def test_a_curtailment_comes_unasked_and_a_raise_is_not_taken(rig: BuyerRig) -> None:
@@ -169,7 +169,7 @@ async def test_a_cancel_at_a_fee_pays_the_fee_and_one_above_the_terms_is_dispute
 
         rig.seller.script["cancel"] = charge
         answer = (await rig.post(f"/api/orders/{order['order_id']}/cancel", {"reason_id": "1"})).json()
-        assert answer["state"] == "CANCELLED"
+        assert answer["state"] == ("CANCELLED" if paid else "DISPUTED")
         assert (answer["dispute"] is None) == paid
         assert await rig.wallet() == ((10_000_000 - 15_500, 0) if paid else (10_000_000 - 15_500 - QUOTED_MILLI, QUOTED_MILLI))
     await assert_books_balance(rig)
@@ -203,7 +203,7 @@ async def test_an_agreed_settlement_pays_the_seller_and_returns_the_rest(rig: Bu
     await move_clock(rig, SLOT_START + timedelta(hours=3))
     rig.seller.settle(hours(900, 2500))
     for _ in range(2):  # the seller repeats itself
-        assert await rig.seller.tell("on_status", metered_wh=hours(900, 2500)) == 200
+        assert await rig.seller.tell("on_status") == 200
     shown = await rig.until(order["order_id"], "COMPLETED")
     assert shown["settlement"]["delivered"]["energy_wh"] == [900, 2000]
     assert shown["settlement"]["total_milli"] == 18_000 + 42_000 + 5_800
@@ -216,17 +216,20 @@ async def test_an_agreed_settlement_pays_the_seller_and_returns_the_rest(rig: Bu
 async def test_a_settlement_that_differs_is_disputed_and_escrow_stays_until_both_agree(rig: BuyerRig) -> None:
     order = await rig.order()
     await move_clock(rig, SLOT_START + timedelta(hours=3))
-    rig.seller.settle(hours(1000, 2000))
-    await rig.seller.tell("on_status", metered_wh=hours(900, 2000))
-    await rig.processed()
-    shown = await rig.shown(order["order_id"])
-    assert shown["state"] == "DELIVERING"
-    assert (shown["dispute"]["our_total_milli"], shown["dispute"]["seller_total_milli"]) == (65_800, QUOTED_MILLI)
+    assert rig.seller.order is not None and rig.seller.order.quote is not None
+    rig.seller.settle(hours(900, 2000), lines=rig.seller.order.quote.lines, flows=())
+    await rig.seller.tell("on_status")
+    shown = await rig.until(order["order_id"], "DISPUTED")
+    dispute = shown["dispute"]
+    assert (dispute["buyer_total_milli"], dispute["seller_total_milli"]) == (65_800, QUOTED_MILLI)
+    assert (dispute["opened_by"], dispute["resolution"]) == ("BUYER", "")
+    assert dispute["reason"] == "The seller's settlement differs from ours."
     assert await rig.wallet() == (10_000_000 - QUOTED_MILLI, QUOTED_MILLI)
 
-    await rig.seller.tell("on_status", metered_wh=hours(1000, 2000))
+    rig.seller.settle(hours(1000, 2000))
+    await rig.seller.tell("on_status")
     shown = await rig.until(order["order_id"], "COMPLETED")
-    assert shown["dispute"] is None
+    assert shown["dispute"]["resolution"] == "AGREED"
     assert (await rig.wallet())[1] == 0
 
 
@@ -240,7 +243,7 @@ async def test_a_completion_heard_before_any_confirmation_settles_the_order(rig:
     rig.seller.order = rig.seller._drafted(rig.seller.last("confirm"), OrderState.ACTIVE)
     await move_clock(rig, SLOT_START + timedelta(hours=3))
     rig.seller.settle(hours(1000, 2000))
-    await rig.seller.tell("on_status", metered_wh=hours(1000, 2000))
+    await rig.seller.tell("on_status")
     await rig.until(order["order_id"], "COMPLETED")
     assert (await rig.wallet())[1] == 0
 

@@ -42,9 +42,21 @@ from tests.support.trade_cases import DOLLAR, EVENING_BEFORE, TERMS, an_offer, h
 from trade import pricing, settlement
 from trade.money import Series
 from trade.order import Order, OrderState, Side
+from trade.policy import BUILT_IN, Policy, SettlementRule, digest
 
 OPERATOR = {"Authorization": "Bearer operator-token-of-tests"}
 OTHER_BPP = identity("other-bpp.example", 9)
+#: The policies a scripted seller sells under: those built in, and one with every charge.
+CHARGED = Policy(
+    "charged",
+    1,
+    settlement=SettlementRule.MIN_OF_TWO,
+    tax_ppm=50_000,
+    platform_buyer_micro_per_kwh=10_000,
+    utility_fee_buyer_micro_per_kwh=5_000,
+    penalty_micro_per_kwh=100_000,
+)
+POLICIES = {**BUILT_IN, CHARGED.id: CHARGED}
 PROVIDER = Provider("home-7", "Home 7", "Rooftop solar", "https://example.com/home.png", "34.100, -117.400", "meter-7")
 
 Answer = Callable[[dict[str, Any]], Awaitable[None]]
@@ -68,6 +80,8 @@ class ScriptedSeller:
     nack: set[str] = field(default_factory=set)
     hang: set[str] = field(default_factory=set)
     order: Order | None = None
+    #: What the seller's meter gave to the order, once it knows; it settles when it hears the buyer's allocation.
+    metered_wh: Series | None = None
     client: Any = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -83,7 +97,7 @@ class ScriptedSeller:
             return web.json_response(body, status=400)
         answer = self.script.get(action, self.answer_honestly)
         if answer is not None:
-            task = asyncio.create_task(answer(document))  # type: ignore[arg-type]
+            task: asyncio.Task[None] = asyncio.create_task(answer(document))  # type: ignore[arg-type]
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return web.Response(body=envelope.ACK, content_type="application/json")
@@ -149,7 +163,11 @@ class ScriptedSeller:
         await getattr(self, f"_{action.removeprefix('get_')}")(request)
 
     async def _search(self, request: dict[str, Any]) -> None:
-        await self.send("on_search", wire.catalog_to_wire([(PROVIDER, [self.offer])]), request=request)
+        await self.send(
+            "on_search",
+            wire.catalog_to_wire([(PROVIDER, [self.offer])], lambda named: digest(POLICIES[named])),
+            request=request,
+        )
 
     def _drafted(self, request: dict[str, Any], state: OrderState) -> Order:
         selection = wire.selection_from_wire(request["message"])
@@ -177,6 +195,8 @@ class ScriptedSeller:
             customer=selection.customer,
             cancellation_terms=self.offer.cancellation_terms,
             wire_order_id=selection.order_id,
+            policy=POLICIES[self.offer.policy],
+            buyer_meter_id=selection.buyer_meter_id,
         )
         return replace(order, quote=self.quote_of(order))
 
@@ -205,8 +225,7 @@ class ScriptedSeller:
     async def tell(self, action: str, *, request: dict[str, Any] | None = None, **options: Any) -> int:
         """A callback that shows the order as it is; unasked without a request."""
         assert self.order is not None
-        metered = options.pop("metered_wh", None)
-        message = wire.order_to_wire(self.order, PROVIDER, metered_wh=metered)
+        message = wire.order_to_wire(self.order, PROVIDER)
         if request is None:
             options.setdefault("transaction_id", self.order.transaction_id)
         return await self.send(action, message, request=request, **options)
@@ -217,11 +236,26 @@ class ScriptedSeller:
         self.order = replace(self.order, **changes)
         return self.order
 
-    def settle(self, metered_wh: Series) -> None:
-        """Meter and settle the order."""
+    def settle(self, metered_wh: Series, **changes: Any) -> None:
+        """Meter and settle the order, or settle it again; `changes` to its settlement are the seller's own."""
         assert self.order is not None
-        result = settlement.settle(self.order, seller_alloc_wh=metered_wh, now=self.order.delivery_end)
-        self.become(state=OrderState.COMPLETED, settlement=result)
+        earlier = self.order.settlement
+        buyers = self.order.buyer_alloc_wh or Series.flat(self.order.contracted_wh, 0)
+        result = settlement.settle(
+            self.order,
+            seller_alloc_wh=metered_wh,
+            buyer_alloc_wh=buyers if self.order.policy.is_two_sided else None,
+            now=self.order.delivery_end,
+            version=earlier.version + 1 if earlier else 1,
+        )
+        self.become(
+            state=OrderState.COMPLETED,
+            settlement=replace(result, **changes),
+            seller_alloc_wh=metered_wh,
+            buyer_alloc_wh=buyers if self.order.policy.is_two_sided else None,
+            final_wh=result.delivered_wh,
+            alloc_round=self.order.policy.rounds,
+        )
 
     async def _status(self, request: dict[str, Any]) -> None:
         await self.tell("on_status", request=request)
@@ -232,10 +266,16 @@ class ScriptedSeller:
         await self.send("on_track", message, request=request)
 
     async def _update(self, request: dict[str, Any]) -> None:
-        asked = wire.update_from_wire(request["message"]).requested_wh
-        assert asked is not None and self.order is not None
-        self.become(contracted_wh=asked)
-        self.become(quote=self.quote_of(self.order))
+        notice = wire.update_from_wire(request["message"])
+        assert self.order is not None
+        if isinstance(notice, wire.AllocationNotice):
+            self.become(buyer_alloc_wh=notice.allocated_wh)
+            if self.metered_wh is not None:
+                self.settle(self.metered_wh)
+        elif isinstance(notice, wire.UpdateRequest):
+            assert notice.requested_wh is not None
+            self.become(contracted_wh=notice.requested_wh)
+            self.become(quote=self.quote_of(self.order))
         await self.tell("on_update", request=request)
 
     async def _cancel(self, request: dict[str, Any]) -> None:
@@ -412,7 +452,7 @@ async def buyer_rig(database_url: str, **settings: Any) -> AsyncIterator[BuyerRi
                 record(GATEWAY, Role.BG, seller.url),
             ]
         )
-        node.directory = directory  # type: ignore[assignment]
+        node.directory = directory
         node.claims = HandHeldClaims()
         server = TestServer(app, port=port)
         await server.start_server(auto_decompress=False)
