@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
 import defusedxml.ElementTree as safe_xml
@@ -106,10 +107,16 @@ def read_csv(raw: bytes, *, columns: Mapping[str, str] | None = None) -> BankFil
         ) from error
     first_line = text.partition("\n")[0]
     delimiter = max(",;\t", key=first_line.count)
-    rows = csv.reader(io.StringIO(text), delimiter=delimiter)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        return _csv_rows(rows, columns or {}, has_comma=delimiter != ",")
+    except csv.Error as error:
+        raise FileRefused(f"Line {rows.line_num} is no CSV: {error}.") from error
+
+
+def _csv_rows(rows: Any, columns: Mapping[str, str], *, has_comma: bool) -> BankFile:
     header = [name.strip().casefold() for name in next(rows, [])]
-    where = _columns(header, {name: given.strip().casefold() for name, given in (columns or {}).items()})
-    has_comma = delimiter != ","
+    where = _columns(header, {name: given.strip().casefold() for name, given in columns.items()})
     entries, problems = [], []
     for row in rows:
         if not any(cell.strip() for cell in row):
