@@ -32,6 +32,8 @@ SPIKE_P95S = 3
 USUAL_READINGS_MIN = 96
 #: A meter may show a little more than its rated limit, per cent.
 RATED_PERCENT = 110
+#: More readings above the rated limit than these are no spikes: the file's values are power, or of another meter.
+ABOVE_RATED_PERCENT = 1
 #: A home's median power lies between these, watts; outside, the file's unit was probably misread.
 HOME_W_MIN, HOME_W_MAX = 5, 200_000
 #: Values so many times larger or smaller than the rest are probably kWh read as Wh, or Wh as kWh.
@@ -173,15 +175,13 @@ def _singled(ordered: Sequence[Reading]) -> tuple[list[Reading], list[Finding]]:
 
 def _spikes(readings: Sequence[Reading], zone: ZoneInfo, limits: Limits) -> Iterator[Finding]:
     """Values above the rated limit, or far above the same time of other days."""
-    if limits.rated_w:
-        for reading in readings:
-            limit_wh = limits.rated_w * reading.slot_s * RATED_PERCENT // (100 * HOUR_S)
-            if reading.energy_wh > limit_wh:
-                sentence = (
-                    f"{reading.energy_wh} Wh in {reading.slot_s} s is above the {limit_wh} Wh that the meter's rated"
-                    f" limit of {limits.rated_w} W allows"
-                )
-                yield Finding(Kind.SPIKE, reading.starts_at, reading.ends_at, sentence)
+    for reading in readings:
+        if _is_above_rated(reading, limits):
+            sentence = (
+                f"{reading.energy_wh} Wh in {reading.slot_s} s is above the {_rated_wh(reading, limits)} Wh that the"
+                f" meter's rated limit of {limits.rated_w} W allows"
+            )
+            yield Finding(Kind.SPIKE, reading.starts_at, reading.ends_at, sentence)
     if len(readings) < USUAL_READINGS_MIN:
         return
     by_time: dict[tuple[int, int], list[int]] = defaultdict(list)
@@ -197,26 +197,42 @@ def _spikes(readings: Sequence[Reading], zone: ZoneInfo, limits: Limits) -> Iter
             yield Finding(Kind.SPIKE, reading.starts_at, reading.ends_at, sentence)
 
 
+def _rated_wh(reading: Reading, limits: Limits) -> int:
+    return limits.rated_w * reading.slot_s * RATED_PERCENT // (100 * HOUR_S)
+
+
+def _is_above_rated(reading: Reading, limits: Limits) -> bool:
+    return bool(limits.rated_w) and reading.energy_wh > _rated_wh(reading, limits)
+
+
 def _time_of_day(reading: Reading, zone: ZoneInfo) -> tuple[int, int]:
     local = reading.starts_at.astimezone(zone)
     return local.hour, local.minute
 
 
 def _units(readings: Sequence[Reading], limits: Limits) -> Iterator[Finding]:
-    """Data that is too large or too small for a home by magnitude: as a whole, or some days against the others.
+    """Data that is too large or too small for a home: as a whole by magnitude, or some days against the others.
 
-    kW and kWh differ by a factor of 2 to 4 at most, which no magnitude can tell; the rated limit finds half of those.
+    Power read as energy (kW as kWh) is off by the slot's length only, a factor of 2 to 4, which no magnitude can tell:
+    it shows where more than a slip of the readings is above the meter's rated limit.
     """
     used = [reading for reading in readings if reading.energy_wh > 0]
     if len(used) < USUAL_READINGS_MIN:
         return
     middle_w = median(reading.energy_wh * HOUR_S / reading.slot_s for reading in used)
-    highest_w = HOME_W_MAX if not limits.rated_w else limits.rated_w * UNIT_FACTOR_MIN / 100
-    if not HOME_W_MIN <= middle_w <= highest_w:
+    above = sum(_is_above_rated(reading, limits) for reading in used)
+    sentence = ""
+    if not HOME_W_MIN <= middle_w <= HOME_W_MAX:
         sentence = (
             f"the median power is {middle_w:.4g} W, which is {'little' if middle_w < HOME_W_MIN else 'much'} for one"
             " meter; look whether the file says W, kW, Wh or kWh"
         )
+    elif above * 100 > ABOVE_RATED_PERCENT * len(used):
+        sentence = (
+            f"{above} of {len(used)} readings are above the meter's rated limit of {limits.rated_w} W; was power (kW)"
+            " read as energy (kWh)?"
+        )
+    if sentence:
         yield Finding(Kind.UNIT, readings[0].starts_at, readings[-1].ends_at, sentence)
     by_day: dict[date, list[Reading]] = defaultdict(list)
     for reading in used:

@@ -32,7 +32,7 @@ from trade.register import Register, StandRefused
 #: Deepest nesting of elements that is followed; a feed has seven.
 DEPTH_MAX = 32
 #: Most elements that one entry may hold beside its readings, and most entries of one feed.
-ELEMENTS_MAX, ENTRIES_MAX = 20_000, 100_000
+ELEMENTS_MAX, ENTRIES_MAX = 2000, 100_000
 #: Most links of an entry that are looked at, and most steps up a link's path.
 _LINKS_MAX, _PATH_STEPS_MAX = 64, 32
 _DIGITS_MAX = 15

@@ -251,7 +251,7 @@ def test_document_types_and_entities_are_refused_before_they_do_anything(raw: by
         (b'<?xml version="1.0" encoding="shift_jis"?><feed/>', "no well-formed XML"),
         (b"<html/>", "no ReadingType"),
         (b"<a>" * 100_000, "nested more than"),
-        (b"<feed><entry>" + b"<a/>" * 30_000 + b"</entry></feed>", "more than 20000 elements"),
+        (b"<feed><entry>" + b"<a/>" * 3000 + b"</entry></feed>", "more than 2000 elements"),
     ],
 )
 def test_what_is_no_feed_is_refused(raw: bytes, says: str) -> None:

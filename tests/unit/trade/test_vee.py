@@ -103,6 +103,12 @@ def test_a_unit_that_was_misread_shows_by_magnitude(factor: float) -> None:
     assert "kW, Wh or kWh" in next(f.sentence for f in findings if f.kind is Kind.UNIT)
 
 
+def test_power_that_was_read_as_energy_shows_at_the_rated_limit() -> None:
+    readings = [replace(r, energy_wh=r.energy_wh * 4) for r in a_home(slot_s=900)]  # kW taken for kWh of a quarter hour
+    [finding] = [f for f in vee.validate(readings, limits=Limits(rated_w=1000)) if f.kind is Kind.UNIT]
+    assert "was power (kW) read as energy (kWh)?" in finding.sentence
+
+
 def test_some_days_in_another_unit_are_named_by_day() -> None:
     readings = a_home()
     odd = [replace(r, energy_wh=r.energy_wh * 1000) if 72 <= n < 96 else r for n, r in enumerate(readings)]
