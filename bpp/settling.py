@@ -289,13 +289,9 @@ def score(before: Order, after: Order) -> Score | None:
     if after.settlement is None:
         return None
     if before.settlement is None:
-        return Score(after.contracted_wh.total, _scored_wh(after), 1)
-    more_wh = _scored_wh(after) - _scored_wh(before)
+        return Score(after.contracted_wh.total, settlement.kept_wh(after), 1)
+    more_wh = settlement.kept_wh(after) - settlement.kept_wh(before)
     return Score(0, more_wh, 0) if more_wh else None
-
-
-def _scored_wh(order: Order) -> int:
-    return sum(min(pair) for pair in zip(order.contracted_wh.values, _kept(order).values, strict=True))
 
 
 def buyers_figure(order: Order) -> Series | None:

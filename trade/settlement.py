@@ -143,14 +143,17 @@ def delivered_per_mille(orders: Iterable[Order]) -> int | None:
     seller. A published penalty may be far below the price, which pays sellers to promise too much; this figure is what
     they lose by it. None while nothing was promised.
     """
-    promised = delivered = 0
-    for order in orders:
-        if order.settlement is None:
-            continue
-        measured = order.seller_alloc_wh or order.settlement.delivered_wh
-        promised += order.contracted_wh.total
-        delivered += sum(min(pair) for pair in zip(order.contracted_wh.values, measured.values, strict=True))
-    return 1000 * delivered // promised if promised else None
+    settled = [order for order in orders if order.settlement is not None]
+    promised_wh = sum(order.contracted_wh.total for order in settled)
+    return 1000 * sum(map(kept_wh, settled)) // promised_wh if promised_wh else None
+
+
+def kept_wh(order: Order) -> int:
+    """What the seller's meter delivered of what a settled order promised: sum of min(contracted, a_S)."""
+    measured = order.seller_alloc_wh or (order.settlement.delivered_wh if order.settlement else None)
+    if measured is None:
+        return 0
+    return sum(min(pair) for pair in zip(order.contracted_wh.values, measured.values, strict=True))
 
 
 def _in_full(energy_wh: Series) -> list[Quantities]:
