@@ -26,7 +26,7 @@ from bap.offer_document import offer_from_document, policy_of
 from bap.standing_run import Outcome, Run, RunState, Wanted, document, from_row
 from bap.translate import WireRefusal
 from beckn.node import Node
-from energy_catalog.offers import Intent
+from energy_catalog.offers import Intent, OfferView
 from store import customers, events, orders, searches, standing_orders, transfers
 from store.db import UnitOfWork
 from trade.order import Customer, Order, OrderState
@@ -198,7 +198,8 @@ class _Step:
         """SEARCHING: the time for offers is over; choose of those that came, and name the orders."""
         node, uow, run = self.node, self.uow, self.run
         account = await customers.get(uow, run.account_id, token_id=None)
-        found = [offer_from_document(row["document"]) for row in await searches.offers(uow, run.transaction_id)]
+        shown = [offer_from_document(row["document"]) for row in await searches.offers(uow, run.transaction_id)]
+        found = [offer for offer in shown if self._may_order(offer, account["meter_id"] if account else "")]
         refused = {(wanted.seller_id, wanted.provider_id, wanted.offer_id) for wanted in run.orders}
         known = [await _order_of(uow, wanted) for wanted in run.orders]
         choice = standing.choose(
@@ -211,6 +212,11 @@ class _Step:
             now_trading=node.trading.now(),
         )
         run.sentences = list(choice.sentences)
+        if len(found) < len(shown):
+            run.sentences.append(
+                f"{len(shown) - len(found)} offer(s) are settled by rules this node does not know, or by the account's"
+                " own meter, too, and it has none."
+            )
         sessions = {
             (wanted.seller_id, wanted.provider_id)
             for wanted in run.orders
@@ -228,6 +234,14 @@ class _Step:
             run.state, run.wake_at = RunState.BUYING, node.wall.now()
         else:
             _finish(run)
+
+    def _may_order(self, offer: OfferView, meter_id: str) -> bool:
+        """True when this node knows the rules the offer is settled by, and the account has the meter they count."""
+        try:
+            policy = policy_of(offer, self.node.settings.policies)
+        except Unable:
+            return False
+        return bool(meter_id) or not policy.is_two_sided
 
     async def buy(self) -> None:
         """BUYING: the next letter of the first order that is ready for one; else wait, search anew, or be done."""

@@ -233,6 +233,15 @@ async def test_offers_above_the_highest_price_are_left_and_the_run_says_so(rig: 
     assert "0.2199 per kWh or less" in run["sentences"][0]
 
 
+async def test_offers_that_count_a_meter_the_account_has_not_are_left_and_the_run_says_so(rig: BuyerRig) -> None:
+    rig.seller.offer = replace(rig.seller.offer, policy="street@1")
+    standing_order_id = await leave(rig)
+    await strike_two(rig)
+    run = await done(rig, standing_order_id)
+    assert (run["bought_wh"], run["orders"]) == (0, [])
+    assert "the account's own meter, too, and it has none" in run["sentences"][-1]
+
+
 async def test_a_quote_above_the_highest_price_is_given_up(rig: BuyerRig) -> None:
     # The offer says 0.20 and 0.21; the quote comes with a wheeling charge that no offer showed.
     async def dearer(request: dict[str, Any]) -> None:
