@@ -16,7 +16,7 @@ from typing import Any
 
 import uvloop
 
-from bench import fanout, lookups, receive, settlement, trades
+from bench import fanout, lookups, matching, receive, settlement, trades
 from cli import show
 from cli.network import Network, NodePlan, Plan
 
@@ -39,6 +39,8 @@ def measure(*, quick: bool) -> dict[str, Any]:
     with show.progress() as tell:
         tell("settling", 0, 1)
         found |= settlement.measure(books=2000 // scale, contracts=2000 // scale)
+        tell("searching catalogues", 0, 1)
+        found |= matching.run(quick=quick)
     with show.progress() as tell, Network.start(receive.plan(), report=tell) as network:
         tell("receiving letters", 0, 1)
         found |= uvloop.run(receive.measure(network, letters=4000 // scale, rounds=5))
@@ -75,7 +77,7 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str, str]]:
     for count, ms in found["fanout_ms"].items():
         lines.append((f"fan-out to {int(count):,} addresses", f"{ms} ms", ""))
     lines.append(("registry lookups", f"{found['lookup_per_s']:,}/s, {found['lookup_cpu_us']} us CPU", ""))
-    lines += settlement.rows(found)
+    lines += matching.rows(found) + settlement.rows(found)
     for name, mb in found["rss_mb"].items():
         lines.append((f"memory of {name} after {found['trades_before_rss']:,} trades", f"{mb} MB", "< 120 MB"))
     return lines

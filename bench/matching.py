@@ -7,7 +7,6 @@ of some 40 km, a day of hours each within the next week, prices of a feed-in tar
 
 from __future__ import annotations
 
-import uvloop
 import math
 import random
 import statistics
@@ -18,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
+import uvloop
 
 from bpp import shelf, translate
 from bpp.shelf import Faces
