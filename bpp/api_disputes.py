@@ -88,7 +88,7 @@ class Disputes:
                 )
             except UnableTo as refusal:
                 raise ApiError(409, refusal.sentence, field="state") from refusal
-            return await self._keep(call, uow, order, outcome, "dispute.opened", call.body.reason)
+            return await self._keep(call, uow, order, outcome, act="dispute.opened", note=call.body.reason)
 
     async def list_disputes(self, call: Call[None]) -> ListOf[DisputeOut]:
         """List disputes, the newest first; a prosumer sees those of its own provider."""
@@ -120,10 +120,10 @@ class Disputes:
                 outcome = disputes.resolve(order, call.body.outcome, at=self._shop.moment())
             except UnableTo as refusal:
                 raise ApiError(409, refusal.sentence, field="outcome") from refusal
-            return await self._keep(call, uow, order, outcome, "dispute.resolved", call.body.note)
+            return await self._keep(call, uow, order, outcome, act="dispute.resolved", note=call.body.note)
 
     async def _keep(
-        self, call: Call[Any], uow: Any, before: Order, outcome: Outcome, act: str, note: str
+        self, call: Call[Any], uow: Any, before: Order, outcome: Outcome, *, act: str, note: str
     ) -> DisputeOut:
         await casework.keep(self._shop, uow, outcome, before=before)
         await updates.note_act(self._shop, uow, call.token.actor, act, outcome.order, note=note)

@@ -16,12 +16,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from bpp import refusals, seller, serving
+from bpp import refusals, serving
 from bpp.refusals import UnableToUpdate
 from bpp.seller import Decision, Moment
 from bpp.utility import Request
 from energy_catalog import offers
 from energy_catalog.offers import Offer
+from trade import pricing
 from trade.money import Series
 from trade.order import Order, OrderEvent, OrderState, advance
 
@@ -57,7 +58,8 @@ def cleared(
         awaiting_until=None,
     )
     ttl_s = order.quote.ttl_s
-    return replace(charged, quote=seller.priced(charged, order.contracted_wh, at=at, ttl_s=ttl_s, quote_id=quote_id))
+    quote = pricing.quote_of(charged, energy_wh=order.contracted_wh, now=at.wall, ttl_s=ttl_s, quote_id=quote_id)
+    return replace(charged, quote=quote)
 
 
 def commit(order: Order, agreed: Order, *, buyer_message_id: str, until: datetime, now: datetime) -> Order:

@@ -15,7 +15,7 @@ from datetime import datetime
 
 from bpp import refusals, serving
 from bpp.refusals import UnableToCancel, UnableToCurtail, UnableToUpdate
-from bpp.seller import Decision, Moment, priced
+from bpp.seller import Decision, Moment
 from energy_catalog import offers
 from energy_catalog.offers import Offer
 from trade import ledger, pricing
@@ -271,7 +271,8 @@ def _taken_so_far(order: Order, new_wh: Series) -> Series:
 
 
 def _requote(order: Order, energy_wh: Series, *, at: Moment, quote_id: str) -> Quote:
-    return priced(order, energy_wh, at=at, ttl_s=order.quote.ttl_s if order.quote else 0, quote_id=quote_id)
+    ttl_s = order.quote.ttl_s if order.quote else 0
+    return pricing.quote_of(order, energy_wh=energy_wh, now=at.wall, ttl_s=ttl_s, quote_id=quote_id)
 
 
 def _fee_quote(order: Order, fee: QuoteLine | None, *, quote_id: str) -> Quote | None:

@@ -30,7 +30,6 @@ from trade.order import (
 )
 from trade.policy import PLAIN, Policy, digest
 from trade.price_rules import block_series
-from trade.quote import Quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +149,8 @@ def quote(
         buyer_meter_id=demand.buyer_meter_id,
         available_wh=serving.slots_of(offer.available_wh, energy_wh),
     )
-    return replace(order, quote=priced(order, energy_wh, at=at, ttl_s=offer.quote_ttl_s, quote_id=ids.quote_id))
-
-
-def priced(order: Order, energy_wh: Series, *, at: Moment, ttl_s: int, quote_id: str) -> Quote:
-    """What this energy costs at the order's prices and under its policy, for `ttl_s` from now (wall clock)."""
-    return pricing.quote_of(order, energy_wh=energy_wh, now=at.wall, ttl_s=ttl_s, quote_id=quote_id)
+    quote_ = pricing.quote_of(order, energy_wh=energy_wh, now=at.wall, ttl_s=offer.quote_ttl_s, quote_id=ids.quote_id)
+    return replace(order, quote=quote_)
 
 
 def _prices(offer: Offer, energy_wh: Series) -> Series:

@@ -20,6 +20,7 @@ from trade import pricing, settlement
 from trade.money import Series
 from trade.order import (
     Customer,
+    Dispute,
     Order,
     OrderState,
     Side,
@@ -66,6 +67,7 @@ positions = st.tuples(st.integers(-90_000, 90_000), st.integers(-180_000, 180_00
     lambda place: f"{place[0] / 1000:.3f}, {place[1] / 1000:.3f}"
 )
 sources = st.sampled_from(list(Source))
+policies = st.sampled_from(list(BUILT_IN.values()))
 
 
 @st.composite
@@ -162,6 +164,7 @@ def offers(draw: st.DrawFn) -> Offer:
 def orders(draw: st.DrawFn, *, state: OrderState = OrderState.ACTIVE, side: Side = Side.SELLER) -> Order:
     """An order with a quote and a customer."""
     contracted = draw(energy_series())
+    policy = draw(policies)
     order = Order(
         order_id=draw(uuids),
         side=side,
@@ -183,6 +186,11 @@ def orders(draw: st.DrawFn, *, state: OrderState = OrderState.ACTIVE, side: Side
         cancellation_terms=draw(cancellation_terms()),
         payment_id=draw(st.one_of(st.just(""), ids)),
         tracking_token=draw(st.sampled_from(["", "token"])),
+        policy=policy,
+        wheeling_seller_micro_per_kwh=draw(st.one_of(st.just(0), prices_micro)),
+        buyer_meter_id="meter-of-anna" if policy.is_two_sided else "",
+        available_wh=draw(st.none() | st.just(contracted)),
+        curtailed_wh=draw(st.none() | st.just(Series.flat(contracted, 250))),
     )
     return replace(order, quote=quoted(order, quote_id=draw(uuids), ttl_s=draw(st.integers(1, 100_000))))
 
@@ -199,11 +207,55 @@ def quoted(order: Order, *, quote_id: str, ttl_s: int = 900) -> Any:
 
 
 @st.composite
-def settled_orders(draw: st.DrawFn) -> Order:
-    """A completed order that got some of its energy."""
-    order = draw(orders(state=OrderState.COMPLETED))
-    metered = order.contracted_wh.with_values(tuple(draw(st.integers(0, v)) for v in order.contracted_wh.values))
-    return replace(order, settlement=settlement.settle(order, seller_alloc_wh=metered, now=draw(instants)))
+def settled_orders(draw: st.DrawFn, *, state: OrderState = OrderState.COMPLETED) -> Order:
+    """A completed order that got some of its energy, as its policy settles it."""
+    order = draw(orders(state=state))
+    sides = [tuple(draw(st.integers(0, wh)) for wh in order.contracted_wh.values) for _ in range(2)]
+    sellers, buyers = (order.contracted_wh.with_values(side) for side in sides)
+    buyers_or_none = buyers if order.policy.is_two_sided else None
+    return replace(
+        order,
+        seller_alloc_wh=sellers,
+        buyer_alloc_wh=buyers_or_none,
+        alloc_round=order.policy.rounds,
+        settlement=settlement.settle(
+            order,
+            seller_alloc_wh=sellers,
+            buyer_alloc_wh=buyers_or_none,
+            now=draw(instants),
+            version=draw(st.integers(1, 9)),
+        ),
+    )
+
+
+@st.composite
+def disputed_orders(draw: st.DrawFn) -> Order:
+    """A settled order that one side objects to, or did."""
+    order = draw(settled_orders(state=OrderState.DISPUTED))
+    opened_at = draw(instants)
+    dispute = Dispute(
+        dispute_id=draw(uuids),
+        opened_by=draw(st.sampled_from(Side)),
+        reason=draw(names),
+        opened_at=opened_at,
+        until=opened_at + timedelta(days=14),
+        buyer_total_milli=draw(st.none() | st.integers(-(10**9), 10**9)),
+        seller_total_milli=draw(st.none() | st.integers(-(10**9), 10**9)),
+    )
+    if draw(st.booleans()):
+        over = replace(dispute, resolution="LESSER", resolved_at=opened_at)
+        return replace(order, state=OrderState.COMPLETED, dispute=over)
+    return replace(order, dispute=dispute)
+
+
+@st.composite
+def allocated_orders(draw: st.DrawFn) -> Order:
+    """An order whose buyer has spoken, and perhaps a round of which is closed."""
+    order = replace(draw(orders(state=OrderState.DELIVERING)), policy=BUILT_IN["iterated@1"])
+    heard = replace(order, buyer_alloc_wh=order.contracted_wh)
+    if draw(st.booleans()):
+        return heard
+    return replace(heard, seller_alloc_wh=order.contracted_wh, final_wh=order.contracted_wh, alloc_round=1)
 
 
 @st.composite
@@ -265,13 +317,23 @@ def letter_sets(draw: st.DrawFn) -> list[dict[str, Any]]:
             provider=replace(draw(providers), provider_id=order.provider_id),
             cancelled=draw(cancelled_orders()),
             settled=draw(settled_orders()),
+            disputed=draw(disputed_orders()),
+            allocated=draw(allocated_orders()),
             intent=draw(intents()),
         )
     )
 
 
 def every_letter(
-    *, order: Order, offer: Offer, provider: Provider, cancelled: Order, settled: Order, intent: Intent
+    *,
+    order: Order,
+    offer: Offer,
+    provider: Provider,
+    cancelled: Order,
+    settled: Order,
+    disputed: Order,
+    allocated: Order,
+    intent: Intent,
 ) -> Iterator[dict[str, Any]]:
     """One letter of every kind our nodes send, refusals included."""
     unnamed = replace(order, customer=None)
@@ -284,6 +346,9 @@ def every_letter(
     yield letter("track", buyer.track_to_wire(order))
     yield letter("cancel", buyer.cancel_to_wire(order, "001", "no longer needed"))
     yield letter("update", buyer.update_to_wire(order, order.contracted_wh))
+    yield letter("update", buyer.allocation_to_wire(allocated, allocated.contracted_wh, 2))
+    yield letter("update", buyer.dispute_to_wire(disputed, disputed.contracted_wh, 1))
+    yield letter("update", buyer.resolution_to_wire(disputed, 1_234_567, "Looked at again."))
     yield letter("rating", buyer.rating_to_wire(order, "Order", "5"))
     yield letter("rating", buyer.rating_to_wire(order, "Provider", "4.5"))
     yield letter("support", buyer.support_to_wire(order, "+91 98765-43210", "anna@example.org"))
@@ -297,6 +362,8 @@ def every_letter(
         yield letter(action, seller.order_to_wire(order, provider))
     yield letter("on_status", seller.order_to_wire(held, provider))
     yield letter("on_status", seller.order_to_wire(settled, provider))
+    yield letter("on_update", seller.order_to_wire(allocated, provider))
+    yield letter("on_update", seller.order_to_wire(disputed, provider))
     yield letter("on_cancel", seller.order_to_wire(cancelled, provider))
     yield letter("on_track", seller.tracking_to_wire(order, url="https://bpp.example/track/x"))
     yield letter("on_track", seller.tracking_to_wire(order))

@@ -241,13 +241,14 @@ def test_a_settlement_survives_the_wire(order: Order, provider: Provider) -> Non
     assert view.settlement is not None
     assert (view.settlement.lines, view.settlement.settled_at) == (order.settlement.lines, order.settlement.settled_at)
     assert view.settlement.total_milli == view.total_milli == order.settlement.total_milli
-    assert view.metered_wh == order.settlement.delivered_wh
+    assert view.metered_wh == order.seller_alloc_wh
     assert (view.status, view.payment_status) == ("COMPLETE", "PAID")
 
 
 def test_readings_beyond_the_contract_can_be_told() -> None:
     metered = hours(5000, 100)
-    assert buyer.order_from_wire(seller.order_to_wire(ASKED, FACE, metered_wh=metered)).metered_wh == metered
+    told = replace(ASKED, seller_alloc_wh=metered)
+    assert buyer.order_from_wire(seller.order_to_wire(told, FACE)).metered_wh == metered
 
 
 @patient
