@@ -15,6 +15,7 @@ from bap import (
     api_disputes,
     api_meters,
     api_orders,
+    api_payments,
     api_searches,
     api_sellers,
     api_series,
@@ -36,6 +37,7 @@ def build() -> Desk:
     desk = Desk(title="PowerShare buyer's node", version=VERSION, description=_DESCRIPTION)
     api_accounts.add_routes(desk)
     api_bank.add_routes(desk)
+    api_payments.add_routes(desk)
     api_meters.add_routes(desk)
     api_searches.add_routes(desk)
     api_orders.add_routes(desk)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
+from functools import cached_property
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from books import periods
+from books.payments import Stripe
 from books.policies import PolicySettings
 
 
@@ -28,6 +30,43 @@ class BuyerSettings(PolicySettings):
 
     #: The IANA zone of invoices' months, and of statements that name none.
     billing_zone: Annotated[str, AfterValidator(periods.zone_name)] = "UTC"
+
+    # --- Deposits by a payment provider; off unless all of these are given ----------------------------------------
+    #: Secret key of Stripe's API (sk_...).
+    stripe_api_key: str = Field(default="", repr=False)
+    #: Secret of the webhook endpoint POST /api/payments/stripe/webhook (whsec_...).
+    stripe_webhook_secret: str = Field(default="", repr=False)
+    #: Where a payer's browser goes after paying, and after giving up.
+    stripe_success_url: str = ""
+    stripe_cancel_url: str = ""
+    #: Stripe's API.
+    stripe_api_url: str = Field(default="https://api.stripe.com", pattern=r"^https?://\S+$")
+
+    @model_validator(mode="after")
+    def _stripe_is_whole(self) -> Self:
+        given = {
+            "STRIPE_API_KEY": self.stripe_api_key,
+            "STRIPE_WEBHOOK_SECRET": self.stripe_webhook_secret,
+            "STRIPE_SUCCESS_URL": self.stripe_success_url,
+            "STRIPE_CANCEL_URL": self.stripe_cancel_url,
+        }
+        missing = [name for name, value in given.items() if not value]
+        if missing and len(missing) < len(given):
+            raise ValueError(f"{missing[0]} is missing; payments need all of {', '.join(given)}, or none")
+        return self
+
+    @cached_property
+    def payments(self) -> Stripe | None:
+        """The payment provider that takes deposits; None without one."""
+        if not self.stripe_api_key:
+            return None
+        return Stripe(
+            api_key=self.stripe_api_key,
+            webhook_secret=self.stripe_webhook_secret,
+            success_url=self.stripe_success_url,
+            cancel_url=self.stripe_cancel_url,
+            api_url=self.stripe_api_url,
+        )
 
     @property
     def quote_wait(self) -> timedelta:

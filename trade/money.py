@@ -20,7 +20,11 @@ ENERGY_CREDIT, CARBON_CREDIT = "XWH", "XCO"
 
 #: Decimal places of the minor unit, by ISO 4217 code, for currencies that do not have two. The minor unit of an
 #: energy credit is a watt-hour, of a carbon credit a gram.
-_EXPONENTS = {"JPY": 0, "KRW": 0, "BHD": 3, "KWD": 3, "OMR": 3, "TND": 3, ENERGY_CREDIT: 3, CARBON_CREDIT: 3}
+_EXPONENTS = {
+    **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW"), 0),
+    **dict.fromkeys(("PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF"), 0),
+    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND", ENERGY_CREDIT, CARBON_CREDIT), 3),
+}
 
 #: Decimal places that an amount has beyond those of its currency: it counts thousandths of a minor unit.
 MILLI_PLACES = 3
