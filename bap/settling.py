@@ -252,7 +252,7 @@ def _agreed(order: Order, kept: Order, ours: SettlementResult, *, purse: Purse, 
         return Verdict(_noted(order, kept, at))
     due_milli = disputes.due_milli(ours)
     equal = replace(order.dispute, buyer_total_milli=due_milli, seller_total_milli=due_milli)
-    if order.dispute.buyer_total_milli == order.dispute.seller_total_milli:
+    if order.settlement is not None and order.dispute.buyer_total_milli == order.dispute.seller_total_milli:
         changed = replace(kept, dispute=equal)
         return Verdict(None if changed == order else Step(replace(changed, updated_at=at.wall)))
     over = replace(equal, resolution="AGREED", resolved_at=at.trading)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from bap import contracts
 from bap.buyer import NotNow, Unfit
-from tests.support.trade_cases import EVENING_BEFORE, SLOT_START, an_order, hours, requote
-from trade import settlement
+from bap.settling import Moment, Tell
+from tests.support.trade_cases import EVENING_BEFORE, SLOT_START, an_order, hours
 from trade.money import Series
 from trade.order import Order, OrderState
-from trade.quote import LineKind, QuoteLine
 
 WAIT = timedelta(seconds=60)
 #: 1 and 2 kWh at 0.21 and wheeling at 0.02.
@@ -53,17 +51,6 @@ def paid(amount_milli: int) -> dict[str, int]:
 def change(order: Order, series: Series, **options: Any) -> Any:
     defaults: dict[str, Any] = {"asked_wh": None, "seller_total_milli": None, "reserved_milli": QUOTED_MILLI}
     return contracts.record_change(order, series, **{**defaults, **options}, message_id="m2", now=EVENING_BEFORE)
-
-
-def complete(order: Order, metered: Series | None, lines: Any = None, reserved_milli: int = QUOTED_MILLI) -> Any:
-    return contracts.record_completion(
-        order,
-        metered_wh=metered,
-        seller_lines=lines,
-        reserved_milli=reserved_milli,
-        now=EVENING_BEFORE,
-        now_trading=SLOT_START + timedelta(days=1),
-    )
 
 
 def test_only_a_contract_can_be_changed_and_one_change_at_a_time() -> None:
@@ -141,8 +128,9 @@ def test_a_repeated_curtailment_says_nothing_new() -> None:
 
 
 def cancel(order: Order, **changes: Any) -> Any:
+    at = Moment(EVENING_BEFORE, changes.pop("now_trading", EVENING_BEFORE), "dispute-1")
     given = {"cancelled_by": "CONSUMER", "fee_milli": 0, "reserved_milli": QUOTED_MILLI, **changes}
-    return contracts.record_cancellation(order, **{"now": EVENING_BEFORE, "now_trading": EVENING_BEFORE, **given})
+    return contracts.record_cancellation(order, **given, at=at)
 
 
 def test_cancelling_is_refused_once_delivery_began_and_before_there_is_a_contract() -> None:
@@ -155,31 +143,34 @@ def test_a_fee_within_the_terms_is_paid_and_the_rest_given_back() -> None:
     step = cancel(
         a_contract(state=OrderState.CANCELLING), fee_milli=15_750, now_trading=SLOT_START - timedelta(hours=2)
     )
-    assert moved(step) == [paid(15_750)]
+    assert moved(step.step) == [paid(15_750)]
     rounded = cancel(
         a_contract(state=OrderState.CANCELLING), fee_milli=16_000, now_trading=SLOT_START - timedelta(hours=2)
     )
-    assert moved(rounded) == [paid(15_750)]  # a node that counts in cents
+    assert moved(rounded.step) == [paid(15_750)]  # a node that counts in cents
 
 
 def test_a_fee_above_the_terms_is_disputed_and_escrow_stays() -> None:
     step = cancel(
         a_contract(state=OrderState.CANCELLING), fee_milli=15_751, now_trading=SLOT_START - timedelta(hours=2)
     )
-    assert step.transfers == ()
-    assert [kind for kind, _ in step.events] == ["order.cancelled", "order.cancellation_disputed"]
+    assert step.tell is Tell.DISPUTE
+    assert step.step.transfers == () and step.step.order.state is OrderState.DISPUTED
+    assert [kind for kind, _ in step.step.events] == ["order.cancelled", "order.disputed"]
+    opened = step.step.order.dispute
+    assert (opened.buyer_total_milli, opened.seller_total_milli) == (15_750, 15_751)
 
 
 def test_an_answer_that_comes_after_delivery_began_may_ask_the_last_terms_fee() -> None:
     step = cancel(
         a_contract(state=OrderState.CANCELLING), fee_milli=31_500, now_trading=SLOT_START + timedelta(hours=1)
     )
-    assert moved(step) == [paid(31_500)]
+    assert moved(step.step) == [paid(31_500)]
 
 
 def test_a_seller_that_cancels_gets_no_fee() -> None:
-    assert moved(cancel(a_contract(), cancelled_by="PROVIDER")) == from_escrow(QUOTED_MILLI)
-    assert cancel(a_contract(), cancelled_by="PROVIDER", fee_milli=1).transfers == ()
+    assert moved(cancel(a_contract(), cancelled_by="PROVIDER").step) == from_escrow(QUOTED_MILLI)
+    assert cancel(a_contract(), cancelled_by="PROVIDER", fee_milli=1).step.transfers == ()
 
 
 def test_a_refused_cancel_leaves_the_contract() -> None:
@@ -189,53 +180,16 @@ def test_a_refused_cancel_leaves_the_contract() -> None:
     assert contracts.refuse_cancel(a_contract(), code="50001", sentence="No.", now=EVENING_BEFORE) is None
 
 
-def test_a_settlement_that_differs_by_a_thousandth_of_a_cent_moves_nothing() -> None:
-    order = a_contract()
-    energy, wheeling = requote(order, hours(1000, 1000), quote_id="q").lines
-    wrong = (replace(energy, amount_milli=energy.amount_milli + 1), wheeling)
-    step = complete(order, hours(1000, 1000), wrong)
-    assert step.events[0][0] == "order.settlement_disputed"
-    assert step.events[0][1]["our_total_milli"] == 46_000
-    assert step.order == order and step.transfers == ()
+def rate(order: Order, value: str, now_trading: datetime = EVENING_BEFORE) -> Order:
+    return contracts.record_rating(order, category="Order", value=value, now=EVENING_BEFORE, now_trading=now_trading)
 
 
-@pytest.mark.parametrize("metered", [None, hours(1000)])
-def test_a_completion_without_readings_for_the_contract_is_disputed(metered: Series | None) -> None:
-    assert complete(a_contract(), metered).events[0][0] == "order.settlement_disputed"
-
-
-def test_a_settlement_above_what_is_reserved_is_disputed() -> None:
-    assert complete(a_contract(), hours(1000, 2000), reserved_milli=68_999).transfers == ()
-
-
-def test_an_agreed_settlement_pays_the_seller_and_returns_the_rest() -> None:
-    order, metered = a_contract(), hours(1000, 1000)
-    lines = settlement.settle(order, seller_alloc_wh=metered, now=SLOT_START).lines
-    step = complete(order, metered, lines)
-    assert step.order.state is OrderState.COMPLETED
-    assert moved(step) == [paid(46_000)]
-    assert complete(step.order, metered, lines) is None
-
-
-def test_a_seller_that_counts_in_cents_is_paid_the_exact_figure() -> None:
-    order, metered = a_contract(), hours(1000, 1033)
-    # 2.033 kWh: 0.42693 and 0.04066, in cents 0.43 and 0.04.
-    lines = [
-        QuoteLine(LineKind.ENERGY, "ENERGY", 43_000),
-        QuoteLine(LineKind.WHEELING, "DISCOM_FEES", 4_000),
-    ]
-    assert moved(complete(order, metered, lines)) == [paid(42_693 + 4_066)]
-
-
-def test_energy_beyond_the_contract_is_not_paid() -> None:
-    order = a_contract()
-    step = complete(order, hours(5000, 5000), settlement.quote_lines(order, order.contracted_wh))
-    assert step.order.settlement.total_milli == QUOTED_MILLI
-
-
-def test_a_later_rating_replaces_the_earlier_and_needs_a_contract() -> None:
-    order = contracts.record_rating(a_contract(), category="Order", value="3", now=EVENING_BEFORE)
-    order = contracts.record_rating(order, category="Order", value="5", now=EVENING_BEFORE)
+def test_a_later_rating_replaces_the_earlier_until_its_time_is_over_and_needs_a_contract() -> None:
+    order = rate(rate(a_contract(), "3"), "5")
     assert order.ratings == (("Order", "5"),)
     with pytest.raises(NotNow):
-        contracts.record_rating(an_order(), category="Order", value="5", now=EVENING_BEFORE)
+        rate(an_order(), "5")
+    end = order.delivery_end + timedelta(seconds=order.policy.rating_s)
+    assert rate(order, "1", end).ratings == (("Order", "1"),)
+    with pytest.raises(NotNow, match="time for rating"):
+        rate(order, "1", end + timedelta(seconds=1))
