@@ -210,8 +210,7 @@ def test_a_correction_moves_the_difference_and_correcting_back_moves_it_back() -
         assert settle(replace(order, side=Side.SELLER), sold, bought) == first, number
         nets = [flows.nets(result.flows) for result in (first, second, third)]
         moved = [
-            {party: later.get(party, 0) - earlier.get(party, 0) for party in Party}
-            for earlier, later in pairwise(nets)
+            {party: later.get(party, 0) - earlier.get(party, 0) for party in Party} for earlier, later in pairwise(nets)
         ]
         assert sum(moved[0].values()) == 0, number
         assert all(moved[0][party] == -moved[1][party] for party in Party), number
