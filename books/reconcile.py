@@ -13,7 +13,7 @@ from typing import Any
 
 from books import statements
 from trade.money import amount_from_milli, kwh_from_wh, price_from_micro
-from trade.order import Order
+from trade.order import Order, Side
 
 #: Differences that one order is charged with at most; the first ones tell the story.
 DIFFERENCES_MAX = 20
@@ -42,8 +42,9 @@ def settled_document(order: Order, *, between_nodes_milli: int) -> dict[str, Any
     `between_nodes_milli` is positive by what the ledger says is owed, on either node.
     """
     results = [*order.superseded, *([order.settlement] if order.settlement else [])]
-    moved = {f"{order.order_id}/settle/{result.version}" for result in results} | {f"{order.order_id}/cancel"}
-    document = statements.order_document(order, period=None, moved=moved)
+    moved = {f"{order.order_id}/settle/{result.version}" for result in results}
+    fee_milli = -between_nodes_milli if order.side is Side.BUYER else between_nodes_milli
+    document = statements.order_document(order, period=None, moved=moved, cancelled_milli=fee_milli)
     return document | {"between_nodes_milli": between_nodes_milli}
 
 

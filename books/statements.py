@@ -28,9 +28,9 @@ import orjson
 from books.periods import Period
 from trade import ledger
 from trade.money import Series, milli_from_minor, milli_from_nano, minor_from_milli
-from trade.order import Order, OrderState, Side
+from trade.order import Order, Side
 from trade.policy import Rounding
-from trade.quote import LineKind, QuoteLine, SettlementResult
+from trade.quote import TITLES, LineKind, QuoteLine, SettlementResult
 
 #: Which form of document this is, so that readers can tell a later one.
 FORM = "powershare-statement/1"
@@ -86,7 +86,13 @@ def build(
             f"There are more than {MOVEMENTS_MAX} movements in this period; ask for its days one by one."
         )
     moved = {movement.transfer_id for movement in movements}
-    shown = [order_document(order, period=period, moved=moved) for order in orders]
+    sums: dict[str, int] = {}
+    for movement in movements:
+        sums[movement.order_id] = sums.get(movement.order_id, 0) + movement.amount_milli
+    shown = [
+        order_document(order, period=period, moved=moved, cancelled_milli=sums.get(order.order_id, 0))
+        for order in orders
+    ]
     shown = sorted((entry for entry in shown if entry["versions"] or entry["cancellation"]), key=_by_time)
     if len(shown) > ORDERS_MAX:
         raise StatementTooLong(f"There are more than {ORDERS_MAX} orders in this period; ask for its days one by one.")
@@ -124,8 +130,13 @@ def _by_time(entry: Mapping[str, Any]) -> tuple[str, str]:
 # --- Orders -----------------------------------------------------------------------------------------------------------
 
 
-def order_document(order: Order, *, period: Period | None, moved: Iterable[str]) -> dict[str, Any]:
-    """One order: its slots, and of its settlements those whose money was `moved` (in the period, if there is one)."""
+def order_document(
+    order: Order, *, period: Period | None, moved: Iterable[str], cancelled_milli: int
+) -> dict[str, Any]:
+    """One order: its slots, and of its settlements those whose money was `moved` (in the period, if there is one).
+
+    `cancelled_milli` is what moved for the holder if the order was cancelled: its fee, or what a dispute changed of it.
+    """
     in_period = set(moved)
     results = [*order.superseded, *([order.settlement] if order.settlement else [])]
     versions = []
@@ -134,9 +145,6 @@ def order_document(order: Order, *, period: Period | None, moved: Iterable[str])
         transfer_id = f"{order.order_id}/settle/{result.version}"
         if _is_in(period, transfer_id, result.settled_at, in_period, has_money=difference != 0):
             versions.append(_version(order, result, difference))
-    fee = _cancellation(order)
-    if fee and not _is_in(period, f"{order.order_id}/cancel", order.updated_at, in_period, has_money=True):
-        fee = None
     return {
         "order_id": order.order_id,
         "wire_order_id": order.wire_order_id,
@@ -151,7 +159,7 @@ def order_document(order: Order, *, period: Period | None, moved: Iterable[str])
         "delivery_end": instant(order.delivery_end),
         "slots": _slots(order),
         "versions": versions,
-        "cancellation": fee,
+        "cancellation": _cancellation(order, cancelled_milli),
     }
 
 
@@ -202,15 +210,16 @@ def _line(line: QuoteLine) -> dict[str, Any]:
     }
 
 
-def _cancellation(order: Order) -> dict[str, Any] | None:
-    """The fee of a cancelled order, if there is one; cancelling without a fee moves nothing for the holder."""
-    lines = order.quote.lines if order.quote and order.state is OrderState.CANCELLED else ()
-    fees = [line for line in lines if line.kind is LineKind.CANCELLATION_FEE]
-    if not fees:
+def _cancellation(order: Order, moved_milli: int) -> dict[str, Any] | None:
+    """What a cancelled order came to for the holder; None when that is nothing, or when it was not cancelled."""
+    if not order.cancelled_by or not moved_milli:
         return None
-    paid = sum(line.amount_milli for line in fees)
-    sign = -1 if order.side is Side.BUYER else 1
-    return {"lines": [_line(line) for line in fees], "total_milli": paid, "holder_milli": sign * paid}
+    paid = -moved_milli if order.side is Side.BUYER else moved_milli
+    lines = order.quote.lines if order.quote else ()
+    if sum(line.amount_milli for line in lines) != paid:
+        fee = LineKind.CANCELLATION_FEE
+        lines = (QuoteLine(fee, TITLES[fee], paid),)
+    return {"lines": [_line(line) for line in lines], "total_milli": paid, "holder_milli": moved_milli}
 
 
 def _slots(order: Order) -> list[dict[str, Any]]:

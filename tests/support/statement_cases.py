@@ -27,7 +27,7 @@ PENALISED = Policy(
     platform_seller_micro_per_kwh=3_000,
     loss_ppm=20_000,
 )
-POLICIES = (policy.PLAIN, policy.BUILT_IN["street@1"], PENALISED)
+POLICIES = (*policy.BUILT_IN.values(), PENALISED)
 
 
 @dataclass
@@ -82,7 +82,7 @@ class TwoBooks:
         self.sellers += ledger.seller_cancel(seller, fee, at=at)
         assert buyer.quote is not None
         quote = replace(buyer.quote, lines=(fee,) if fee else ())
-        changes: dict[str, Any] = {"state": OrderState.CANCELLED, "quote": quote, "updated_at": at}
+        changes: dict[str, Any] = {"state": OrderState.CANCELLED, "quote": quote, "cancelled_by": "CONSUMER"}
         self.bought[name], self.sold[name] = replace(buyer, **changes), replace(seller, **changes)
 
     # --- What a node's database would answer --------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from tests.support.statement_cases import PENALISED, TwoBooks, histories
 from tests.support.trade_cases import EVENING_BEFORE, SLOT_START, hours
 from trade import ledger
 from trade.order import Order
+from trade.quote import SettlementResult
 
 ANNA = Holder("account", "anna", "Anna")
 HOME = Holder("provider", "home-7", "Home 7")
@@ -134,6 +135,23 @@ def test_an_order_settled_at_nothing_is_shown_on_its_day() -> None:
     books.settle("order-1", (0, 0, 0), (0, 0, 0), at=SLOT_START + timedelta(hours=5))
     made = statement(ANNA, books.movements_of_anna(), list(books.bought.values()), period("2016-08-02", "UTC"))
     assert [version["total_milli"] for version in made["orders"][0]["versions"]] == [0]
+
+
+def test_a_cancellation_fee_that_a_dispute_changed_is_of_the_day_it_was_booked() -> None:
+    # The fee of 1.5 kWh at 0.21 was a quarter; a week later both agree on nothing, and the seller gives it back.
+    books = a_corrected_history()
+    order, paid_back = books.sold["order-2"], SLOT_START + timedelta(days=7)
+    assert order.quote is not None
+    booked = SettlementResult(hours(0, 0, 0), order.quote.lines, SLOT_START, version=0)
+    none = SettlementResult(hours(0, 0, 0), (), paid_back)
+    books.sellers += ledger.seller_settle(order, none, earlier=booked, at=paid_back)
+    books.sold["order-2"] = replace(order, quote=replace(order.quote, lines=()))
+    moved, orders = books.movements_of_home(), list(books.sold.values())
+    first = statement(HOME, moved, orders, period("2016-08-02", "UTC"))
+    later = statement(HOME, moved, orders, period("2016-08-09", "UTC"))
+    assert first["totals"][0]["cancellation_fees_milli"] == 7_875
+    assert later["totals"][0]["cancellation_fees_milli"] == -7_875
+    assert later["orders"][0]["cancellation"]["lines"][0]["kind"] == "CANCELLATION_FEE"
 
 
 def test_books_that_disagree_are_not_printed_over() -> None:
