@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from api.paging import Instant, Page, Strict
-from api.series import SLOT_WH_MAX, InstantOut, SlotSeconds
+from api.series import InstantOut, SlotSeconds
 from store import readings
 from store.meter_imports import Chunk, Import
 from trade import vee
-from trade.reading import SLOT_S_MAX, SLOT_S_MIN
+from trade.reading import SLOT_S_MAX, SLOT_S_MIN, SLOT_WH_MAX
 from trade.vee import Method
 
 #: Most lines of one JSON upload, and most values of one file; `powershare meter import` brings in longer ones.

@@ -12,13 +12,10 @@ from pydantic import AfterValidator, BaseModel, Field, PlainSerializer
 
 from api.paging import Instant, Strict
 from trade.money import Series, utc
+from trade.reading import SLOT_S_MAX, SLOT_S_MIN, SLOT_WH_MAX
 
 #: The most slots one series may have: a week of five-minute slots.
 SLOTS_MAX = 2016
-#: A slot is between a minute and a day long, seconds.
-SLOT_S_MIN, SLOT_S_MAX = 60, 86_400
-#: The most energy in one slot, Wh (a gigawatt-hour); keeps sums inside 64 bits.
-SLOT_WH_MAX = 1_000_000_000
 
 SlotSeconds = Annotated[int, Field(ge=SLOT_S_MIN, le=SLOT_S_MAX, description="Length of a slot, seconds")]
 EnergyWh = Annotated[int, Field(ge=0, le=SLOT_WH_MAX)]

@@ -21,7 +21,7 @@ import orjson
 
 from cli.ask import tell
 from energy_catalog.meter_files import csv_reader, espi, mapping
-from energy_catalog.meter_files.entries import Entry, Found, Refused
+from energy_catalog.meter_files.entries import Entry, Found, Refused, Unreadable
 from trade.meter_ids import bare_meter_id
 from trade.reading import why_refused
 
@@ -31,13 +31,15 @@ _DIGEST_BYTES = 1 << 20
 #: What a row of a chunk is at most, so that no chunk outgrows what the node takes.
 _REASON_CHARS_MAX = 380
 
+_NO_FLOW = "the row does not say which way the energy went; add --flow for such rows"
+
 #: Told of the bytes of the file that are dealt with, of how many.
 Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file and how it is to be read; `flow` is for files that do not say theirs."""
+    """A file and how it is to be read; `flow` is for files that do not say theirs, empty where they must."""
 
     path: Path
     flow: str
@@ -105,6 +107,7 @@ class Door:
 
 def bring_in(source: Source, door: Door, report: Report) -> Outcome:
     """Bring a file in, or go on with it. Raises Unreadable, OSError, and cli.ask's NoAnswer and Refused."""
+    _check(source)
     begun = door.tell("POST", "imports", {"import_id": source.digest(), "name": source.path.name[:200]})
     outcome = Outcome(was_done=begun["state"] == "DONE", chunks_before=begun["chunks"])
     size = source.path.stat().st_size
@@ -125,6 +128,14 @@ def bring_in(source: Source, door: Door, report: Report) -> Outcome:
     return outcome
 
 
+def _check(source: Source) -> None:
+    """Raise Unreadable for a file that makes no sense or says no flow, before its import is begun."""
+    with source.path.open("rb") as stream:
+        first = next((entry for entry in source.entries(stream) if isinstance(entry, Found)), None)
+    if first is not None and not first.flow:
+        raise Unreadable("the file does not say which way the energy went; add --flow EXPORT or --flow IMPORT")
+
+
 def _chunks(entries: Iterator[Entry], chunk_rows: int) -> Iterator[tuple[dict[str, Any], int]]:
     """The values in chunks, each as the node takes it, and how many they are; the last one says so."""
     chunk = list(islice(entries, chunk_rows))
@@ -142,7 +153,7 @@ def _body(chunk: list[Entry], *, last: bool) -> dict[str, Any]:
     for entry in chunk:
         if isinstance(entry, Refused):
             refused.append((entry.line, entry.reason[:_REASON_CHARS_MAX]))
-        elif reason := why_refused(entry.reading):
+        elif reason := why_refused(entry.reading) or ("" if entry.flow else _NO_FLOW):
             refused.append((entry.line, reason))
         else:
             rows.append(_row(entry))

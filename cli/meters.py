@@ -37,7 +37,7 @@ def import_(
     meter: MeterId,
     node: NodeName,
     token: Token = "",
-    flow: Annotated[str, typer.Option(help="EXPORT or IMPORT, where the file does not say.")] = "IMPORT",
+    flow: Annotated[str, typer.Option(help="EXPORT or IMPORT, where the file does not say which.")] = "",
     zone: Annotated[str, typer.Option(help="IANA zone of local times, where the mapping names none.")] = "",
     mapping: Annotated[
         str, typer.Option(help="Which column says what: JSON, or the path of a file with it. See docs/meters.md.")
@@ -53,7 +53,7 @@ def import_(
     from cli.meter_import import Source, bring_in
     from energy_catalog.meter_files.entries import Unreadable
 
-    if flow.upper() not in ("EXPORT", "IMPORT"):
+    if flow.upper() not in ("", "EXPORT", "IMPORT"):
         show.fail(f"--flow is {flow!r}; say EXPORT or IMPORT", code=2)
     source, door = Source(file, flow.upper(), _mapping(mapping), zone), _door(node, meter, token, directory)
     try:

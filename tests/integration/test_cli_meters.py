@@ -95,12 +95,15 @@ async def test_the_same_rows_in_another_file_change_nothing(seller: Seller, tmp_
 async def test_what_cannot_be_brought_in_is_refused_with_a_sentence(seller: Seller, tmp_path: Path) -> None:
     path = tmp_path / "colours.csv"
     path.write_text("colour,size\nred,big\n")
+    silent = tmp_path / "silent.csv"
+    silent.write_text(f"starts_at,energy_wh\n{SLOT_START.isoformat()},5\n")
     for arguments, code, says in (
         (("import", str(path)), 1, "send a mapping"),
         (("import", str(path), "--mapping", "{"), 2, "neither JSON nor a file"),
         (("import", str(path), "--mapping", str(tmp_path / "none.json")), 2, "neither JSON nor a file"),
         (("import", str(path), "--flow", "up"), 2, "say EXPORT or IMPORT"),
         (("import", str(tmp_path / "none.csv")), 2, "does not exist"),
+        (("import", str(silent)), 1, "add --flow EXPORT or --flow IMPORT"),
         (("findings", "--start", "soon"), 1, "'start' is no instant"),
     ):
         answered, said = await command(seller, *arguments)
@@ -108,6 +111,10 @@ async def test_what_cannot_be_brought_in_is_refused_with_a_sentence(seller: Sell
     words = ["meter", "findings", "--meter", "a b", "--node", seller.url, "--token", ADMIN_TOKEN]
     done = await asyncio.to_thread(CliRunner().invoke, app, words)
     assert (done.exit_code, "names no meter" in done.output) == (2, True)
+    words = ["meter", "import", str(silent), "--flow", "EXPORT", "--meter", "m", "--node", "http://127.0.0.1:9"]
+    done = await asyncio.to_thread(CliRunner().invoke, app, [*words, "--token", "t"])
+    assert (done.exit_code, "Run the same command again to go on" in done.output) == (1, True)
+    assert (await seller.asked("GET", "/api/meters/meter-7/imports"))["items"] == []
     with pytest.raises(Unreadable):
         await asyncio.to_thread(bring_in, Source(path, "EXPORT"), Door(seller.url, ADMIN_TOKEN, "meter-7"), print)
 
