@@ -142,11 +142,12 @@ async def test_a_prosumer_registers_its_own_meters_with_codes_and_nobody_elses(d
         token = await seller.prosumer("home-7")
         further = HOME | {"provider_id": "home-7:shed", "meter_id": "meter-8"}
         assert (await refused(seller, "/api/providers", HOME, token=token))[:2] == (422, "code")
+        given: dict[str, Any]
         for body in (HOME, further):
             given = body | {"code": code_for(str(body["meter_id"]))}
             await seller.asked("POST", "/api/providers", given, token=token)
         for other in ("home-8", "home-77", None):
-            given = HOME | {"provider_id": other, "meter_id": "meter-9", "code": code_for("meter-9")}
+            given = {**HOME, "provider_id": other, "meter_id": "meter-9", "code": code_for("meter-9")}
             assert (await refused(seller, "/api/providers", given, token=token))[:2] == (403, "Authorization")
         listed = (await seller.asked("GET", "/api/providers", token=token))["items"]
         assert [row["provider_id"] for row in listed] == ["home-7", "home-7:shed"]

@@ -137,7 +137,7 @@ async def test_a_cancelled_order_gives_its_limit_back(grid: Grid) -> None:
     await grid.act(order, "cancel", {"reason_id": "001"})
 
     async def is_free() -> bool:
-        return (await grid.trades())[0]["state"] == "CANCELLED"
+        return bool((await grid.trades())[0]["state"] == "CANCELLED")
 
     await grid.network.until(is_free)
     assert (await grid.contract(0, 2000))["state"] == "ACTIVE"
@@ -211,7 +211,7 @@ async def test_whoever_makes_a_contract_smaller_gives_its_limit_back(grid: Grid)
 
     async def logged(*wh: int) -> None:
         async def is_told() -> bool:
-            return (await grid.trades())[0]["energy"]["energy_wh"] == list(wh)
+            return bool((await grid.trades())[0]["energy"]["energy_wh"] == list(wh))
 
         await grid.network.until(is_told)
 
@@ -230,6 +230,6 @@ async def test_whoever_makes_a_contract_smaller_gives_its_limit_back(grid: Grid)
     await seller.post(f"/api/orders/{at_seller['order_id']}/cancel", {"reason": "the inverter broke"})
 
     async def is_cancelled() -> bool:
-        return (await grid.trades())[0]["state"] == "CANCELLED"
+        return bool((await grid.trades())[0]["state"] == "CANCELLED")
 
     await grid.network.until(is_cancelled)
