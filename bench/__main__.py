@@ -1,7 +1,8 @@
 """`make bench`: how fast the network is on this machine, in one table and bench.json. Takes a few minutes.
 
 Everything is measured on real processes with durable databases. The figures to reach: receiving a letter costs at
-most 6 times the floor's CPU, a trade takes under 60 ms (p50), a node stays under 120 MB after 1,000 trades.
+most 6 times the floor's CPU, a trade takes under 60 ms (p50), a node stays under 120 MB after 1,000 trades, a
+search among 10,000 offers takes under 20 ms (p50) and grows less than the catalogue.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def read_csv(text: str, columns: Sequence[Column], *, slot_s: int | None = None)
         if row[of].strip().lower() in ("", "null", "nan", "-", "n/e"):
             continue  # a gap stays a gap: nothing is made of it, least of all 0
         found[_instant(row[at], number)] = _scaled(row[of], factor, f"line {number}")
-    points = _with_lengths(sorted(found.items()), slot_s)
+    points = _with_lengths(sorted(found.items()), slot_s) if found else ()
     check_points(points)
     return Read(points)
 
@@ -128,7 +128,8 @@ def _with_lengths(values: Sequence[tuple[datetime, int]], slot_s: int | None) ->
     if slot_s is None:
         if not gaps:
             raise IndexUnreadable("it has one line and no length of slot; send slot_s")
-        slot_s = Counter(gaps).most_common(1)[0][0]
+        counted = Counter(gaps)
+        slot_s = max(counted, key=lambda gap: (counted[gap], -gap))
     return tuple(Point(start, slot_s, value) for start, value in values)
 
 
