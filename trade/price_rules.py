@@ -177,7 +177,7 @@ def supply_demand_price(*, supply_wh: int, demand_wh: int, export_micro: int, im
         raise PriceInvalid("the export tariff is 0 or more and not above the import tariff")
     if supply_wh >= demand_wh:
         return export_micro
-    if not supply_wh:
+    if not supply_wh or export_micro == import_micro:
         return import_micro
     ratio = Fraction(supply_wh, demand_wh)
     exact = Fraction(export_micro * import_micro) / ((import_micro - export_micro) * ratio + export_micro)

@@ -177,6 +177,10 @@ _wh = st.integers(0, 10**7)
 _tariff = st.integers(0, 2_000_000)
 
 
+def test_tariffs_that_are_both_nothing_leave_the_local_price_at_nothing() -> None:
+    assert supply_demand_price(supply_wh=1, demand_wh=2, export_micro=0, import_micro=0) == 0
+
+
 @given(supply=_wh, more=_wh, demand=_wh, low=_tariff, high=_tariff)
 def test_the_local_price_lies_between_the_tariffs_and_falls_as_supply_grows(
     supply: int, more: int, demand: int, low: int, high: int
