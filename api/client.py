@@ -162,9 +162,9 @@ class BuyerApi:
         """An account with its balance and what is reserved."""
         return await self.node.get(f"/api/accounts/{account_id}")
 
-    async def deposit(self, account_id: str, *, amount_minor: int, reference: str) -> Json:
-        """Pay into a wallet (operator); a repeat with the same reference is the same deposit."""
-        body = {"amount_minor": amount_minor, "reference": reference}
+    async def deposit(self, account_id: str, *, amount_minor: int, reference: str, currency: str = "") -> Json:
+        """Pay into a wallet (operator), in its own currency or another; a repeat of a reference is the same deposit."""
+        body = {"amount_minor": amount_minor, "reference": reference, **({"currency": currency} if currency else {})}
         return await self.node.post(f"/api/accounts/{account_id}/deposits", body)
 
     async def search(self, wanted: Mapping[str, Any], *, wait_s: float = 0, offers: int | None = None) -> Json:

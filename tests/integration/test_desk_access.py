@@ -12,8 +12,8 @@ from api.desk import Route
 from bap import api
 from tests.support.buyer_rig import OPERATOR, BuyerRig, buyer_rig
 
-#: What anybody may read, without a token.
-PUBLIC = {"/api/policies", "/api/policies/{policy_id}"}
+#: What anybody may read, without a token; and what proves itself by a signature.
+PUBLIC = {"/api/policies", "/api/policies/{policy_id}", "/api/payments/stripe/webhook"}
 ROUTES = [route for route in api.build().routes if route.path not in PUBLIC]
 ACCOUNT = {"name": "Anna", "email": "anna@example.com", "phone": "+4915112345", "currency": "USD"}
 

@@ -14,7 +14,7 @@ from bap import api, app
 from bap.config import BuyerSettings
 
 #: What anybody may call, without a token.
-PUBLIC = {"/api/clock", "/api/policies", "/api/policies/{policy_id}"}
+PUBLIC = {"/api/clock", "/api/payments/stripe/webhook", "/api/policies", "/api/policies/{policy_id}"}
 
 
 @pytest.fixture(scope="module")
