@@ -37,6 +37,7 @@ CONTRACTED = frozenset(
         OrderState.ACTIVE,
         OrderState.DELIVERING,
         OrderState.CANCELLING,
+        OrderState.DISPUTED,
         OrderState.COMPLETED,
     }
 )

@@ -223,7 +223,7 @@ def _fee_limit(order: Order, now_trading: datetime) -> int:
 
 def check_askable(order: Order, action: str) -> None:
     """Refuse a question about an order the seller cannot know; raises NotNow."""
-    if order.state not in CONTRACTED | {OrderState.CANCELLED, OrderState.DISPUTED}:
+    if order.state not in CONTRACTED and order.state is not OrderState.CANCELLED:
         raise NotNow(f"Order {order.order_id} is {order.state}; {action} needs a confirmed order.", field="state")
 
 

@@ -64,7 +64,7 @@ async def check_orders(network: Network) -> Counter[str]:
                 assert (seller.id, theirs["wire_order_id"]) not in contracts
                 continue
             ours = contracts.pop((seller.id, theirs["wire_order_id"]))
-            for name in ("state", "contracted", "price", "wheeling_micro_per_kwh", "cancelled_by"):
+            for name in ("state", "contracted", "price", "policy", "wheeling_micro_per_kwh", "cancelled_by"):
                 assert ours[name] == theirs[name], (name, ours, theirs)
             assert _settled(ours) == _settled(theirs), (ours["settlement"], theirs["settlement"])
             assert ours["dispute"] is None
