@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from schemas.tags import ID_CHARS_MAX, group_from_wire, group_to_wire, text_in
+from schemas.tags import GRID_TRADE, ID_CHARS_MAX, group_from_wire, group_to_wire, text_in
 from schemas.values import currency_from_wire, refuse
-
-GRID_TRADE = "GRID_TRADE"
 
 
 class GridTradeTag(NamedTuple):

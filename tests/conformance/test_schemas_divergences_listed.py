@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import registry.claims  # noqa: F401 - it has refusals of its own
 from beckn import errors
 from schemas import tags
 
