@@ -109,6 +109,8 @@ async def take_figures(shop: Shop, uow: Any, order: Order, figures: Mapping[Side
     changed = settling.replaced(order, figures, at=shop.moment())
     if changed is None:
         return False
+    if changed == order:
+        return True  # said again
     await look_at(shop, uow, changed, before=order, quietly=False)
     detail = {side.value: list(series.values) for side, series in figures.items()}
     await audit.add(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from tests.support.mischief import NONE, Odds
 from tests.support.network_agreement import every
 from tests.support.network_rig import Network, running_network, subscriber_id
 from tests.support.seller_rig import offer_json
-from tests.support.trade_cases import an_offer
+from tests.support.trade_cases import SLOT_START, an_offer
 
 WAIT_S = 5
 METER = "meter-of-home-7"
@@ -233,3 +234,30 @@ async def test_whoever_makes_a_contract_smaller_gives_its_limit_back(grid: Grid)
         return bool((await grid.trades())[0]["state"] == "CANCELLED")
 
     await grid.network.until(is_cancelled)
+
+
+async def test_a_figure_the_utility_replaces_is_what_both_sides_settle_at(grid: Grid) -> None:
+    order = await grid.contract(1000)
+    await grid.network.trade_at(SLOT_START + timedelta(hours=1))
+    lines = [{"starts_at": SLOT_START.isoformat(), "energy_wh": 1000}]
+    seller = grid.network["bpp-solo"].operator
+    await seller.post(f"/api/meters/{METER}/readings", {"flow": "EXPORT", "slot_s": 3600, "readings": lines})
+    order = await grid.reaches(order, "COMPLETED")
+    assert order["settlement"]["delivered"]["energy_wh"] == [1000]
+    (trade,) = await grid.trades()
+    figure = {"side": "SELLER", "allocation": {**trade["energy"], "energy_wh": [400]}, "reason": "read by hand"}
+    await grid.network["utility"].operator.call("PUT", f"/api/utility/trades/{trade['trade_id']}/allocation", figure)
+
+    async def settled_again() -> Any:
+        ours, theirs = await grid.network.buyer.get_order(order["order_id"]), await grid.at_the_seller(order)
+        return all(side["settlement"]["version"] == 2 for side in (ours, theirs)) and (ours, theirs)
+
+    ours, theirs = await grid.network.until(settled_again, within_s=10)
+    assert ours["settlement"]["delivered"]["energy_wh"] == theirs["settlement"]["delivered"]["energy_wh"] == [400]
+    assert ours["settlement"]["total_milli"] == theirs["settlement"]["total_milli"] == 400 * 25
+    acts = await grid.network["bpp-solo"].rows("SELECT actor, act FROM audit WHERE act = 'allocation.replaced'")
+    assert [tuple(row) for row in acts] == [(subscriber_id("utility"), "allocation.replaced")]
+    await seller.post(f"/api/meters/{METER}/readings", {"flow": "EXPORT", "slot_s": 3600, "readings": [
+        {**lines[0], "energy_wh": 900}
+    ]})  # fmt: skip
+    assert (await grid.at_the_seller(order))["settlement"]["version"] == 2

@@ -296,6 +296,73 @@ def test_a_disputed_order_is_settled_again_and_stays_disputed() -> None:
     assert (again.dispute.buyer_total_milli, again.dispute.seller_total_milli) == (1, 11_000)
 
 
+# --- The utility's figures -------------------------------------------------------------------------------------------
+
+
+def replaced(order: Order, trading: datetime = SLOT_START + HOUR, **figures: int) -> Order | None:
+    return settling.replaced(order, {Side[name]: hours(wh) for name, wh in figures.items()}, at=moment(trading=trading))
+
+
+def test_a_utilitys_figure_takes_the_place_of_readings_and_of_the_buyers_word() -> None:
+    order = replaced(running(1, 1000, policy=STREET), SELLER=900, BUYER=600)
+    assert order is not None
+    assert order.utility_sides == (Side.BUYER, Side.SELLER)
+    done = settled([order], None, trading=SLOT_START + HOUR)["order-1"]
+    assert delivered(done) == (600,)
+    assert not look([done], 100, trading=SLOT_START + 2 * HOUR)
+    with pytest.raises(UnableToUpdate, match="The utility has replaced the buyer's figure") as refusal:
+        heard(done, 1000)
+    assert refusal.value.code == refusals.UPDATE_IMPOSSIBLE
+
+
+def test_what_a_utility_gives_to_one_contract_the_others_do_not_get() -> None:
+    order = replaced(running(1, 1000), SELLER=800)
+    assert order is not None
+    done = settled([order, running(2, 1000)], 1000)
+    assert (delivered(done["order-1"]), delivered(done["order-2"])) == ((800,), (200,))
+
+
+def test_a_figure_after_settlement_settles_again_and_changes_the_score() -> None:
+    done = settled([running(1, 1000)], 1000)["order-1"]
+    order = replaced(done, SELLER=400)
+    assert order is not None
+    again = settled([order], 1000, trading=SLOT_START + 2 * HOUR)["order-1"]
+    assert (delivered(again), again.settlement and again.settlement.version) == ((400,), 2)
+    assert settling.score(done, again) == settling.Score(0, -600, 0)
+
+
+def test_a_figure_for_every_round_is_kept_through_all_of_them() -> None:
+    order = replaced(running(1, 1000, policy=ITERATED), BUYER=300)
+    for trading in (1, 2, 3):
+        assert order is not None
+        order = settled([order], 1000, trading=SLOT_START + trading * HOUR)["order-1"]
+    assert order is not None
+    assert delivered(order) == (300,)
+
+
+@pytest.mark.parametrize(
+    ("order", "figures", "trading"),
+    [
+        (running(1, 1000), {}, SLOT_START),
+        (running(1, 1000, 1000), {"SELLER": 5}, SLOT_START),
+        (replace(running(1, 1000), state=OrderState.CANCELLED), {"SELLER": 5}, SLOT_START),
+        (settled([running(1, 1000)], 1000)["order-1"], {"SELLER": 5}, SLOT_START + timedelta(days=40)),
+    ],
+)
+def test_a_figure_that_fits_nothing_or_comes_too_late_changes_nothing(
+    order: Order, figures: dict[str, int], trading: datetime
+) -> None:
+    assert replaced(order, trading, **figures) is None
+
+
+def test_what_a_buyer_did_not_take_is_not_held_against_the_seller() -> None:
+    before = heard(running(1, 1000, policy=STREET), 0)
+    after = settled([before], 900)["order-1"]
+    assert settling.score(before, after) == settling.Score(1000, 900, 1)
+    assert settling.score(after, after) is None
+    assert settling.score(before, before) is None
+
+
 # --- What is refused -------------------------------------------------------------------------------------------------
 
 
