@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cli import claims, letters, meters, show, statements, subscribers, where
+from cli import bank, claims, letters, meters, show, statements, subscribers, where
 from cli.where import DIRECTORY, NotFound
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.add_typer(claims.app, name="claim")
 app.add_typer(letters.outbox, name="outbox")
 app.add_typer(letters.inbox, name="inbox")
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(bank.app, name="bank")
 app.add_typer(statements.app, name="statement")
 app.command()(statements.reconcile)
 app.add_typer(meters.app, name="meter")
