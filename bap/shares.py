@@ -7,16 +7,15 @@ when a reading is corrected, and under ITERATED told anew in every round.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from bap.buyer import Step
 from trade import allocation, deadlines
-from trade.allocation import Claim
+from trade.allocation import Claim, coarsened, common_slot_s, refined
 from trade.money import Series
-from trade.order import Order, OrderState
+from trade.order import Order, OrderState, Side
 from trade.policy import AllocationRule
 
 #: States in which a contract's money has moved or waits for a decision: only a correction is told any more.
@@ -26,10 +25,7 @@ _SETTLED = frozenset({OrderState.COMPLETED, OrderState.DISPUTED})
 def grid(orders: Sequence[Order], due: Sequence[Order]) -> Series:
     """Zeros over the slots of the orders that are due, as fine as all contracts on the meter need."""
     first = min(order.contracted_wh.start for order in due)
-    slot_s = 0
-    for order in (*orders, *due):
-        offset_s = abs(int((order.contracted_wh.start - first).total_seconds()))
-        slot_s = math.gcd(slot_s, order.contracted_wh.slot_s, offset_s)
+    slot_s = common_slot_s((order.contracted_wh for order in (*orders, *due)), first)
     end = max(order.contracted_wh.end for order in due)
     return Series(first, slot_s, (0,) * (int((end - first).total_seconds()) // slot_s))
 
@@ -44,7 +40,7 @@ def allocate(
     """
     everybody = {order.order_id: order for order in (*orders, *due)}
     claims = {
-        order_id: Claim(_refined(order.contracted_wh, like.slot_s), None, order.policy.loss_ppm)
+        order_id: Claim(refined(order.contracted_wh, like.slot_s), None, order.policy.loss_ppm)
         for order_id, order in everybody.items()
     }
     import_wh = like.with_values(tuple(wh or 0 for wh in metered_wh))
@@ -54,8 +50,8 @@ def allocate(
         again = {
             order_id: replace(
                 claims[order_id],
-                settled_wh=order.final_wh and _refined(order.final_wh, like.slot_s),
-                offered_wh=order.final_wh and order.seller_alloc_wh and _refined(order.seller_alloc_wh, like.slot_s),
+                settled_wh=order.final_wh and refined(order.final_wh, like.slot_s),
+                offered_wh=order.final_wh and order.seller_alloc_wh and refined(order.seller_alloc_wh, like.slot_s),
             )
             for order_id, order in everybody.items()
             if order.policy.rounds > 1
@@ -63,7 +59,7 @@ def allocate(
         shares |= allocation.allocate(_less(import_wh, once), again)
     unread = {like.start.timestamp() + index * like.slot_s for index, wh in enumerate(metered_wh) if wh is None}
     return {
-        order.order_id: _coarsened(shares[order.order_id], order.contracted_wh)
+        order.order_id: coarsened(shares[order.order_id], order.contracted_wh)
         for order in due
         if not any(wh and slot.start.timestamp() in unread for slot, wh in claims[order.order_id].contracted_wh.items())
     }
@@ -80,28 +76,13 @@ def _less(import_wh: Series, taken: Sequence[tuple[Series, int]]) -> Series:
     return import_wh.with_values(tuple(max(0, wh) for wh in left))
 
 
-def _refined(series: Series, slot_s: int) -> Series:
-    """The same energy over slots `slot_s` long, each slot's spread evenly and what is left over put first."""
-    parts = series.slot_s // slot_s
-    if parts == 1:
-        return series
-    values = [wh // parts + (part < wh % parts) for wh in series.values for part in range(parts)]
-    return Series(series.start, slot_s, tuple(values))
-
-
-def _coarsened(series: Series, like: Series) -> Series:
-    """The same energy over the slots of `like`, which are whole numbers of its own."""
-    parts = like.slot_s // series.slot_s
-    return like.with_values(tuple(sum(series.values[at : at + parts]) for at in range(0, len(series.values), parts)))
-
-
 def is_allocation_due(order: Order, orders: Sequence[Order], *, now_trading: datetime) -> bool:
     """True when the seller should hear our allocation of this order, for the first time or corrected.
 
     Never before delivery is over; a settled order only while corrections are taken; a further round only once all
     contracts that share slots with it on the meter are through the round before, or that round's deadline has passed.
     """
-    if not order.policy.is_two_sided or order.delivery_end > now_trading:
+    if not order.policy.is_two_sided or order.delivery_end > now_trading or Side.BUYER in order.utility_sides:
         return False
     if order.state in _SETTLED:
         return now_trading <= deadlines.corrections_until(order)

@@ -162,7 +162,7 @@ async def _delivered(uow: Any, order: Order, now_trading: datetime) -> list[int 
         return [None] * len(own.values)
     meter = await casework.meter_of(uow, [order])
     share = settling.shares(meter, now_trading=now_trading)[order.order_id]
-    return [wh if known else None for known, wh in zip(meter.is_measured, share.values, strict=True)]
+    return [wh if known else None for known, wh in zip(meter.measured(order), share.values, strict=True)]
 
 
 def _is_token(order: Order, token: str) -> bool:

@@ -40,28 +40,15 @@ async def settle_noted(shop: Shop, note: Note) -> int:
             batch = await orders.lock_on_meter(
                 uow, note.meter_id, note.starts_at, note.ends_at, after=after, limit=shop.settings.job_batch_max
             )
-            for alike in _alike(batch):
-                done += await _settle(shop, uow, alike)
+            done += await _settle(shop, uow, batch) if batch else 0
             if len(batch) < shop.settings.job_batch_max:
                 await settling_notes.strike(uow, note)
                 return done
             after = orders.place(batch[-1])
 
 
-def _alike(batch: Sequence[Order]) -> list[list[Order]]:
-    """The orders parted by the slots they use."""
-    groups: list[list[Order]] = []
-    for order in batch:
-        group = next((g for g in groups if settling.is_on(g[0].contracted_wh, order)), None)
-        if group is None:
-            groups.append([order])
-        else:
-            group.append(order)
-    return groups
-
-
 async def _settle(shop: Shop, uow: Any, batch: Sequence[Order]) -> int:
-    """Settle locked orders of one meter and one grid: orders, money and letters in one unit of work."""
+    """Settle locked orders of one meter: orders, money and letters in one unit of work."""
     outcomes = settling.look(await meter_of(uow, batch), batch, at=shop.moment())
     before = {order.order_id: order for order in batch}
     for outcome in outcomes:
@@ -71,11 +58,12 @@ async def _settle(shop: Shop, uow: Any, batch: Sequence[Order]) -> int:
 
 async def meter_of(uow: Any, batch: Sequence[Order]) -> settling.Meter:
     """What is known of the meter of these orders over their slots."""
-    grid, meter_id = settling.grid_of(batch), batch[0].meter_id
-    metered = await readings.series(uow, meter_id, EXPORT, grid)
-    claims = {order.order_id: order for order in await orders.on_meter(uow, meter_id, grid.start, grid.end)}
-    claims |= {order.order_id: order for order in batch}
-    return settling.Meter.of(grid, metered, list(claims.values()))
+    meter_id, own = batch[0].meter_id, {order.order_id: order for order in batch}
+    start = min(order.contracted_wh.start for order in batch)
+    end = max(order.contracted_wh.end for order in batch)
+    claims = {order.order_id: order for order in await orders.on_meter(uow, meter_id, start, end)} | own
+    grid = settling.grid_of(batch, list(claims.values()))
+    return settling.Meter.of(grid, await readings.series(uow, meter_id, EXPORT, grid), list(claims.values()))
 
 
 async def keep(shop: Shop, uow: Any, outcome: settling.Outcome, *, before: Order, quietly: bool = False) -> None:

@@ -62,31 +62,35 @@ class Meter:
 
     @classmethod
     def of(cls, grid: Series, readings: Sequence[int | None], claims: Sequence[Order]) -> Meter:
-        """From the readings of the grid's slots. Claims in other slots than the grid's take no part."""
-        own = tuple(order for order in claims if is_on(grid, order))
-        return cls(grid.with_values(tuple(wh or 0 for wh in readings)), tuple(wh is not None for wh in readings), own)
+        """From the readings of the grid's slots, which are as fine as all claims need."""
+        known = tuple(wh is not None for wh in readings)
+        return cls(grid.with_values(tuple(wh or 0 for wh in readings)), known, tuple(claims))
 
     def has_measured(self, order: Order) -> bool:
         """True when every slot in which the order has energy has a reading."""
-        offset = _offset(self.metered_wh, order.contracted_wh)
-        return all(self._is_known(offset + i) for i, wh in enumerate(order.contracted_wh.values) if wh)
+        return all(known for known, wh in zip(self.measured(order), order.contracted_wh.values, strict=True) if wh)
+
+    def measured(self, order: Order) -> list[bool]:
+        """Which of the order's slots are wholly measured."""
+        own, slot_s = order.contracted_wh, self.metered_wh.slot_s
+        parts, offset = own.slot_s // slot_s, _offset(self.metered_wh, own)
+        firsts = range(offset, offset + parts * len(own.values), parts)
+        return [all(self._is_known(index) for index in range(first, first + parts)) for first in firsts]
 
     def _is_known(self, index: int) -> bool:
         return 0 <= index < len(self.is_measured) and self.is_measured[index]
 
+    def refined(self, series: Series | None) -> Series | None:
+        """A series of a claim over slots as fine as the meter's."""
+        return None if series is None else allocation.refined(series, self.metered_wh.slot_s)
 
-def grid_of(orders: Sequence[Order]) -> Series:
-    """Zeros over all slots from the first to the last of these orders, which share their slots."""
+
+def grid_of(orders: Sequence[Order], claims: Sequence[Order]) -> Series:
+    """Zeros over all slots from the first to the last of these orders, as fine as all claims on their meter need."""
     start = min(order.contracted_wh.start for order in orders)
     end: datetime = max(order.contracted_wh.end for order in orders)
-    slot_s = orders[0].contracted_wh.slot_s
+    slot_s = allocation.common_slot_s((order.contracted_wh for order in (*orders, *claims)), start)
     return Series(start, slot_s, (0,) * (int((end - start).total_seconds()) // slot_s))
-
-
-def is_on(grid: Series, order: Order) -> bool:
-    """True when the order's slots are slots of the grid, or would be if it were longer."""
-    own = order.contracted_wh
-    return own.slot_s == grid.slot_s and int((own.start - grid.start).total_seconds()) % grid.slot_s == 0
 
 
 def shares(meter: Meter, *, now_trading: datetime) -> dict[str, Series]:
@@ -96,23 +100,25 @@ def shares(meter: Meter, *, now_trading: datetime) -> dict[str, Series]:
     have that. Of the rest every contract gets its part pro rata;
     those settled in rounds then share anew what the earlier rounds (`final_wh`) left unsettled among themselves.
     """
+    slot_s = meter.metered_wh.slot_s
     kept = {order.order_id: _kept(order) for order in meter.claims if _has_fixed_share(order, now_trading)}
-    open_ = [order for order in meter.claims if order.order_id not in kept]
-    free_wh = _less(meter.metered_wh, list(kept.values()))
-    found = allocation.allocate(free_wh, {order.order_id: Claim(order.contracted_wh) for order in open_})
-    in_rounds = [order for order in open_ if order.policy.rounds > 1]
-    if any(order.final_wh for order in in_rounds):
-        others = [found[order.order_id] for order in open_ if order.policy.rounds == 1]
-        found |= allocation.allocate(
-            _less(free_wh, others),
-            {
-                order.order_id: Claim(
-                    order.contracted_wh, order.final_wh, offered_wh=order.final_wh and order.buyer_alloc_wh
-                )
-                for order in in_rounds
-            },
-        )
-    return kept | found
+    open_ = {order.order_id: order for order in meter.claims if order.order_id not in kept}
+    claims = {key: Claim(allocation.refined(order.contracted_wh, slot_s)) for key, order in open_.items()}
+    free_wh = _less(meter.metered_wh, [allocation.refined(series, slot_s) for series in kept.values()])
+    found = allocation.allocate(free_wh, claims)
+    in_rounds = {key: order for key, order in open_.items() if order.policy.rounds > 1}
+    if any(order.final_wh for order in in_rounds.values()):
+        others = [series for key, series in found.items() if key not in in_rounds]
+        again = {key: _again(meter, claims[key], order) for key, order in in_rounds.items()}
+        found |= allocation.allocate(_less(free_wh, others), again)
+    return kept | {key: allocation.coarsened(series, open_[key].contracted_wh) for key, series in found.items()}
+
+
+def _again(meter: Meter, claim: Claim, order: Order) -> Claim:
+    """A claim in a later round: what is settled already, and what the buyer has offered to take."""
+    if order.final_wh is None:
+        return claim
+    return replace(claim, settled_wh=meter.refined(order.final_wh), offered_wh=meter.refined(order.buyer_alloc_wh))
 
 
 def look(meter: Meter, orders: Sequence[Order], *, at: Moment) -> list[Outcome]:

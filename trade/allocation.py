@@ -10,8 +10,10 @@ lesser of the two sides' newest allocations, after the first round as after the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from trade.money import Series, divide_half_away
 
@@ -131,6 +133,32 @@ def _offset(grid: Series, series: Series) -> int:
     if rest or series.slot_s != grid.slot_s:
         raise ValueError("contracts on one meter use the slots of its readings")
     return offset
+
+
+def refined(series: Series, slot_s: int) -> Series:
+    """The same energy over slots `slot_s` long: each slot's spread evenly, what is left over put first.
+
+    `slot_s` divides the series' own slots. It lets contracts in hours and in quarters of hours share one meter.
+    """
+    parts = series.slot_s // slot_s
+    if parts == 1:
+        return series
+    values = [wh // parts + (part < wh % parts) for wh in series.values for part in range(parts)]
+    return Series(series.start, slot_s, tuple(values))
+
+
+def coarsened(series: Series, like: Series) -> Series:
+    """The same energy over the slots of `like`, each of which is a whole number of the series' own."""
+    parts = like.slot_s // series.slot_s
+    return like.with_values(tuple(sum(series.values[at : at + parts]) for at in range(0, len(series.values), parts)))
+
+
+def common_slot_s(series: Iterable[Series], start: datetime) -> int:
+    """The longest slot, counted from `start`, that all these series can be said in without cutting through theirs."""
+    slot_s = 0
+    for entry in series:
+        slot_s = math.gcd(slot_s, entry.slot_s, abs(int((entry.start - start).total_seconds())))
+    return slot_s
 
 
 # Both sides at once.

@@ -113,10 +113,20 @@ def test_readings_that_never_come_count_as_zero_once_corrections_end() -> None:
     assert delivered(settled([order], 1000, None, trading=end)["order-1"]) == (1000, 0)
 
 
-def test_orders_in_other_slots_take_no_part() -> None:
-    hour, quarter = running(1, 1000), running(2, 1000)
-    quarter = replace(quarter, contracted_wh=Series(SLOT_START, 900, (250,) * 4))
-    assert delivered(settled([hour, quarter], 1000, due=[hour])["order-1"]) == (1000,)
+def test_contracts_in_hours_and_in_quarters_share_one_meter() -> None:
+    hour, quarters = running(1, 1000), running(2, 1000)
+    quarters = replace(
+        quarters,
+        contracted_wh=Series(SLOT_START, 900, (250,) * 4),
+        price_micro_per_kwh=Series(SLOT_START, 900, (200_000,) * 4),
+    )
+    meter = Meter.of(settling.grid_of([hour], [quarters]), (500, 100, None, 0), [hour, quarters])
+    found = settling.shares(meter, now_trading=SLOT_START)
+    assert (found["order-1"], found["order-2"].values) == (hours(300), (250, 50, 0, 0))
+    assert (meter.measured(hour), meter.measured(quarters)) == ([False], [True, True, False, True])
+    whole = Meter.of(meter.metered_wh, (500, 500, 0, 300), [hour, quarters])
+    done = settling.look(whole, [hour, quarters], at=moment(trading=SLOT_START + HOUR))
+    assert [delivered(outcome.order) for outcome in done] == [(650,), (250, 250, 0, 150)]
 
 
 def test_a_curtailed_contract_is_paid_for_what_is_left_of_it_at_most() -> None:
