@@ -68,6 +68,7 @@ async def _word(uow: UnitOfWork, order: Order, view: OrderView, message_id: str)
         lines=view.settlement.lines if view.settlement else view.lines,
         is_final=view.settlement is not None or (view.status == "COMPLETE" and not is_two_sided),
         is_answer=is_answer,
+        is_utilitys=outcome.buyer_alloc is not None and outcome.buyer_alloc.is_utilitys,
     )
 
 

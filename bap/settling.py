@@ -45,7 +45,7 @@ class Word:
 
     `seller_wh` is its meter's allocation (or what a one-sided seller's meter delivered to the order), `heard_wh` our
     own as it heard it, `final_wh` what it makes of both. `is_final` once it has settled; `is_answer` when it answers
-    our newest allocation.
+    our newest allocation. `is_utilitys` when our utility has replaced our figure by the one heard.
     """
 
     seller_wh: Series | None = None
@@ -55,6 +55,7 @@ class Word:
     lines: Sequence[QuoteLine] | None = None
     is_final: bool = False
     is_answer: bool = False
+    is_utilitys: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,8 @@ def record_word(order: Order, word: Word, *, purse: Purse, at: Moment) -> Verdic
         return Verdict()
     if word.final_wh is None and not word.is_final:
         return Verdict(_noted(order, kept, at))
+    if word.is_utilitys and word.heard_wh is not None and word.heard_wh.is_aligned(order.contracted_wh):
+        return _by_utility(order, kept, word, word.heard_wh, purse=purse, at=at)
     return _answered(order, kept, word, purse=purse, at=at)
 
 
@@ -116,9 +119,21 @@ def _answered(order: Order, kept: Order, word: Word, *, purse: Purse, at: Moment
     return _compare(order, kept, word, purse=purse, at=at)
 
 
+def _by_utility(order: Order, kept: Order, word: Word, heard: Series, *, purse: Purse, at: Moment) -> Verdict:
+    """Our utility's figure in place of ours. One that is less is taken; one that is more a person has to look at."""
+    told = replace(kept, buyer_alloc_wh=heard, utility_sides=(Side.BUYER,))
+    if not word.is_final:
+        return Verdict(_round_done(order, told, word, at) or Step(replace(told, updated_at=at.wall)))
+    known = order.buyer_alloc_wh
+    if known is not None and any(new > own for new, own in zip(heard.values, known.values, strict=True)):
+        why = "The utility's figure of the buyer's meter, as the seller tells it, is above ours."
+        return dispute(kept, own_result(kept, at=at), word.lines, why, at=at)
+    return _compare(order, told, word, purse=purse, at=at)
+
+
 def _noted(order: Order, kept: Order, at: Moment) -> Step | None:
-    """The seller's allocation kept, when it is news."""
-    return None if kept.seller_alloc_wh == order.seller_alloc_wh else Step(replace(kept, updated_at=at.wall))
+    """The allocations kept, when they are news."""
+    return None if kept == order else Step(replace(kept, updated_at=at.wall))
 
 
 def _round_done(order: Order, kept: Order, word: Word, at: Moment) -> Step | None:

@@ -155,18 +155,24 @@ def numbers_in(text: str, *, largest: int, path: str) -> tuple[int, ...]:
 
 
 class AllocationTag(NamedTuple):
-    """A series of allocated energy and the round of settlement it belongs to (1 where there is one round only)."""
+    """A series of allocated energy and the round of settlement it belongs to (1 where there is one round only).
+
+    `by` is UTILITY where the utility has replaced that side's own figure, and empty otherwise.
+    """
 
     start: datetime
     slot_s: int
     values: tuple[int, ...]
     round: int
+    by: str = ""
 
 
 def allocation_to_wire(code: str, allocation: AllocationTag) -> dict[str, Any]:
     """BUYER_ALLOC, SELLER_ALLOC or FINAL_ALLOC as a tag group."""
     group = series_to_wire(code, allocation.start, allocation.slot_s, allocation.values)
     group["list"].append({"descriptor": {"code": "round"}, "value": str(allocation.round)})
+    if allocation.by:
+        group["list"].append({"descriptor": {"code": "by"}, "value": allocation.by})
     return group
 
 
@@ -177,7 +183,7 @@ def allocation_from_wire(groups: Iterable[Mapping[str, Any]] | None, code: str, 
         return None
     said = group_from_wire(groups, code) or {}
     round_ = whole_in(said, "round", f"{path}.{code}", smallest=1, largest=ROUNDS_MAX, default=1)
-    return AllocationTag(*series, round_)
+    return AllocationTag(*series, round_, text_in(said, "by", f"{path}.{code}", longest=ID_CHARS_MAX))
 
 
 # --- What an offer and an order are under -------------------------------------------------------------------------

@@ -33,7 +33,9 @@ def outcome_from_wire(wire: dict[str, Any], currency: str) -> OutcomeView:
 
 def _allocation(groups: Any, code: str, path: str) -> AllocationView | None:
     found = tags.allocation_from_wire(groups, code, path=path)
-    return None if found is None else AllocationView(Series(found.start, found.slot_s, found.values), found.round)
+    if found is None:
+        return None
+    return AllocationView(Series(found.start, found.slot_s, found.values), found.round, found.by == "UTILITY")
 
 
 def _dispute(groups: Any, currency: str, path: str) -> DisputeView | None:

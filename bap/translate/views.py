@@ -52,6 +52,8 @@ class AllocationView:
 
     energy_wh: Series
     round_: int
+    #: True where a utility has replaced that side's own figure.
+    is_utilitys: bool = False
 
 
 @dataclass(frozen=True, slots=True)

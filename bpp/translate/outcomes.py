@@ -7,7 +7,7 @@ from typing import Any
 from schemas import outcome_tags, tags, values
 from trade import disputes
 from trade.money import Series, currency_exponent
-from trade.order import Dispute, Order, OrderState
+from trade.order import Dispute, Order, OrderState, Side
 
 #: Whether an objection waits for its end.
 OPEN, RESOLVED = "OPEN", "RESOLVED"
@@ -44,14 +44,19 @@ def groups(order: Order) -> list[dict[str, Any]]:
 
 def _allocations(order: Order) -> list[dict[str, Any]]:
     closed = order.seller_alloc_wh is not None
-    said: list[tuple[str, Series | None]] = [(tags.BUYER_ALLOC, order.buyer_alloc_wh)]
+    said: list[tuple[str, Series | None, Side | None]] = [(tags.BUYER_ALLOC, order.buyer_alloc_wh, Side.BUYER)]
     if closed:
         final = order.settlement.delivered_wh if order.settlement else order.final_wh
-        said += [(tags.SELLER_ALLOC, order.seller_alloc_wh), (tags.FINAL_ALLOC, final)]
+        said += [(tags.SELLER_ALLOC, order.seller_alloc_wh, Side.SELLER), (tags.FINAL_ALLOC, final, None)]
     round_ = max(1, order.alloc_round) if closed else order.alloc_round + 1
     return [
-        tags.allocation_to_wire(code, tags.AllocationTag(series.start, series.slot_s, series.values, round_))
-        for code, series in said
+        tags.allocation_to_wire(
+            code,
+            tags.AllocationTag(
+                series.start, series.slot_s, series.values, round_, "UTILITY" if side in order.utility_sides else ""
+            ),
+        )
+        for code, series, side in said
         if series is not None
     ]
 

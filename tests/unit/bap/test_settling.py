@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bap import settling
+from bap import settling, shares
 from bap.settling import Moment, Purse, Tell, Verdict, Word
 from tests.support.trade_cases import EVENING_BEFORE, SLOT_START, an_order, hours, requote
 from trade import deadlines, ledger, settlement
@@ -234,3 +234,26 @@ def test_a_round_that_settles_more_than_both_allow_is_not_taken() -> None:
 def test_a_round_that_was_closed_without_us_settles_less_and_is_taken() -> None:
     order = two_sided(policy=ITERATED)
     assert after(hear(order, a_round(order, hours(900, 2000), hours(0, 0), 1))).final_wh == hours(0, 0)
+
+
+# --- A utility's figure -----------------------------------------------------------------------------------------------
+
+
+def test_a_lower_figure_of_the_utility_takes_the_place_of_ours_and_is_never_told_against() -> None:
+    order = two_sided()
+    theirs = replace(order, buyer_alloc_wh=hours(400, 1500))
+    verdict = hear(order, final(theirs, hours(900, 2000), is_utilitys=True))
+    settled = after(verdict)
+    assert (settled.state, settled.buyer_alloc_wh) == (OrderState.COMPLETED, hours(400, 1500))
+    assert moved(verdict) == [paid(1900 * 23)]
+    assert not shares.is_allocation_due(settled, [settled], now_trading=OVER)
+
+
+def test_a_higher_figure_that_the_seller_says_the_utility_gave_is_a_dispute() -> None:
+    order = two_sided()
+    theirs = replace(order, buyer_alloc_wh=hours(1000, 2000))
+    verdict = hear(order, final(theirs, hours(1000, 2000), is_utilitys=True))
+    assert (after(verdict).state, verdict.tell) == (OrderState.DISPUTED, Tell.DISPUTE)
+    opened = after(verdict).dispute
+    assert opened is not None and "utility" in opened.reason
+    assert (opened.buyer_total_milli, opened.seller_total_milli) == (2500 * 23, QUOTED_MILLI)
