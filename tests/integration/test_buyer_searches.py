@@ -16,6 +16,7 @@ import bpp.translate as wire
 from api import live
 from tests.support.buyer_rig import OTHER_BPP, PROVIDER, BuyerRig, buyer_rig
 from tests.support.trade_cases import hours
+from trade.price_rules import PriceKind, PriceModel, Tier
 
 
 @pytest.fixture
@@ -31,6 +32,11 @@ async def rig(database_url: str) -> AsyncIterator[BuyerRig]:
         ({"window": {"start": "2026-01-01T00:00:00", "end": "2026-01-02T00:00:00Z"}}, "window.start"),
         ({"price_per_kwh_max": "0.2"}, "body"),
         ({"price_per_kwh_max": "cheap", "currency": "USD"}, "body"),
+        ({"fulfillment_type": "PIGEON"}, "fulfillment_type"),
+        ({"renewable_per_mille_min": 1001}, "renewable_per_mille_min"),
+        ({"carbon_g_per_kwh_max": -1}, "carbon_g_per_kwh_max"),
+        ({"rating_min": "5.55"}, "rating_min"),
+        ({"delivered_per_mille_min": 1001}, "delivered_per_mille_min"),
         ({"near": {"gps": "north", "radius_m": 5}}, "near.gps"),
         ({"source": "COAL"}, "source"),
         ({"energy_wh": 0}, "energy_wh"),
@@ -64,6 +70,11 @@ async def test_a_search_goes_to_the_gateway_and_says_what_is_wanted(rig: BuyerRi
         "currency": "USD",
         "source": "SOLAR",
         "near": {"gps": "34.1, -117.4", "radius_m": 5000},
+        "fulfillment_type": "V2G",
+        "renewable_per_mille_min": 800,
+        "carbon_g_per_kwh_max": 120,
+        "rating_min": "4.5",
+        "delivered_per_mille_min": 950,
     }
     answer = await rig.post("/api/searches", body, wait=0)
     assert (answer.status_code, answer.json()["offers"]) == (202, [])
@@ -74,6 +85,28 @@ async def test_a_search_goes_to_the_gateway_and_says_what_is_wanted(rig: BuyerRi
     assert "bpp_id" not in letter["context"]
     intent = wire.intent_from_wire(letter["message"])
     assert (intent.energy_wh, intent.price_micro_per_kwh_max, intent.radius_m) == (1500, 250_000, 5000)
+    assert (intent.fulfillment_type, intent.renewable_per_mille_min, intent.carbon_g_per_kwh_max) == ("V2G", 800, 120)
+    assert (intent.rating_tenths_min, intent.delivered_per_mille_min) == (45, 950)
+
+
+async def test_quality_blocks_policy_and_score_of_an_offer_are_shown(rig: BuyerRig) -> None:
+    rig.seller.offer = replace(
+        rig.seller.offer,
+        policy="street@1",
+        renewable_per_mille=900,
+        certificates=("I-REC:7",),
+        carbon_g_per_kwh=hours(40, 50, 60),
+        price_model=PriceModel(PriceKind.BLOCK, tiers=(Tier(1000, 200_000), Tier(None, 100_000))),
+    )
+    found = await rig.search()
+    [offer] = (await rig.get(f"/api/searches/{found['transaction_id']}")).json()["offers"]
+    assert (offer["policy"], len(offer["policy_digest"]), offer["renewable_per_mille"]) == ("street@1", 16, 900)
+    assert (offer["carbon"]["g_per_kwh"], offer["certificates"]) == ([40, 50, 60], ["I-REC:7"])
+    assert offer["blocks"] == [
+        {"up_to_wh": 1000, "price_micro_per_kwh": 200_000},
+        {"up_to_wh": None, "price_micro_per_kwh": 100_000},
+    ]
+    assert (offer["provider"]["rating_count"], offer["provider"]["delivered_per_mille"]) == (0, None)
 
 
 async def test_a_wait_ends_when_enough_sellers_answered_and_not_before(rig: BuyerRig) -> None:
