@@ -78,6 +78,7 @@ class OrderOut(ContractOut):
     """An order as its app sees it."""
 
     account_id: str
+    buyer_meter_id: str = Field(description="The account's meter when it was ordered; empty without one")
     seller_id: str
     refusal: RefusalOut | None
     #: True while the seller's answer to the last letter is awaited.
@@ -95,6 +96,7 @@ class OrderOut(ContractOut):
         return cls.model_construct(
             **contracts.shown(order),
             account_id=order.account_id,
+            buyer_meter_id=order.buyer_meter_id,
             seller_id=order.counterparty_id,
             refusal=refusal if order.refusal_code else None,
             awaiting_answer=order.awaiting_until is not None,

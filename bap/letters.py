@@ -96,11 +96,11 @@ async def reserved(uow: UnitOfWork, order: Order) -> int:
 
 
 async def purse(uow: UnitOfWork, order: Order) -> Purse:
-    """What the ledger holds for the order: its escrow, and what its wallet can pay."""
-    return Purse(
-        await reserved(uow, order),
-        await transfers.available(uow, ledger.wallet(order.account_id), order.currency),
-    )
+    """What the ledger holds for the order: its escrow, and for a correction what its wallet can pay."""
+    if order.settlement is None:
+        return Purse(await reserved(uow, order))
+    wallet = ledger.wallet(order.account_id)
+    return Purse(await reserved(uow, order), await transfers.available(uow, wallet, order.currency))
 
 
 def moment(node: Node) -> Moment:

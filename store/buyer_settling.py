@@ -89,19 +89,6 @@ async def lock_past_due(uow: UnitOfWork, now_trading: datetime, limit: int) -> l
     return _orders(rows)
 
 
-async def past_due_with_money(uow: UnitOfWork, now_trading: datetime, limit: int) -> list[tuple[str, str, int]]:
-    """Orders whose escrow holds money past their last deadline: (order_id, state, thousandths); none is right."""
-    rows = await uow.connection.fetch(
-        "SELECT o.order_id, o.state, l.balance_milli FROM ledger_accounts l"
-        " JOIN orders o ON l.account = 'escrow:' || o.order_id AND o.side = 'BUYER'"
-        " WHERE l.account LIKE 'escrow:%' AND l.balance_milli > 0 AND (o.next_due IS NULL OR o.next_due <= $1)"
-        " ORDER BY o.order_id LIMIT $2",
-        now_trading,
-        limit,
-    )
-    return [(row["order_id"], row["state"], row["balance_milli"]) for row in rows]
-
-
 async def is_meter_in_use(uow: UnitOfWork, meter_id: str) -> bool:
     """True while an order that counts this consumer's meter is neither settled nor ended."""
     return bool(

@@ -15,6 +15,7 @@ import pytest
 from bap import closing, metering
 from store import transfers
 from tests.support.buyer_rig import CHARGED, OPERATOR, BuyerRig, buyer_rig
+from tests.support.hand_held_claims import HandHeldClaims
 from tests.support.trade_cases import SLOT_START, hours
 from trade import ledger, policy
 from trade.money import Series
@@ -504,6 +505,43 @@ async def test_a_meter_is_one_accounts_and_stays_while_its_orders_are_open(rig: 
     other = await rig.new_app("other")
     hidden = await rig.client.put(f"/api/accounts/{mine}/meter", json={"meter_id": "m-1"}, headers=other)
     assert hidden.status_code == 404
+
+
+async def test_a_meter_held_by_another_node_or_a_silent_registry_keeps_it_from_the_account(rig: BuyerRig) -> None:
+    claims = rig.node.claims
+    assert isinstance(claims, HandHeldClaims)
+    claims.elsewhere.add((METER, "IMPORT"))
+    assert (await give_meter(rig)).status_code == 409
+    claims.elsewhere.clear()
+    claims.silent = True
+    silent = await give_meter(rig)
+    assert (silent.status_code, silent.headers["Retry-After"]) == (503, "2")
+    assert (await rig.get(f"/api/accounts/{rig.account_id}")).json()["meter_id"] == ""
+    claims.silent = False
+    assert (await give_meter(rig)).status_code == 200
+    assert (await give_meter(rig, "next-meter")).json()["meter_id"] == "next-meter"
+    assert claims.own == {("next-meter", "IMPORT")}
+
+
+async def test_an_order_is_paid_in_the_offers_currency_and_needs_money_of_it(rig: BuyerRig) -> None:
+    rig.seller.offer = replace(rig.seller.offer, currency="XWH")
+    order = await rig.order("init")
+    refused = await rig.post(f"/api/orders/{order['order_id']}/confirm")
+    assert refused.status_code == 402, refused.text
+    body = {"amount_minor": 1_000, "reference": "credits", "currency": "XWH"}
+    paid = await rig.client.post(f"/api/accounts/{rig.account_id}/deposits", json=body, headers=OPERATOR)
+    assert paid.status_code == 201, paid.text
+    confirmed = await rig.post(f"/api/orders/{order['order_id']}/confirm")
+    assert confirmed.json()["state"] == "ACTIVE", confirmed.text
+    await move_clock(rig, OVER)
+    rig.seller.settle(hours(1000, 2000))
+    await rig.seller.tell("on_status")
+    shown = await rig.until(order["order_id"], "COMPLETED")
+    account = (await rig.get(f"/api/accounts/{rig.account_id}")).json()
+    credits = next(held for held in account["balances"] if held["currency"] == "XWH")
+    assert credits["balance_milli"] == 1_000_000 - shown["settlement"]["total_milli"]
+    assert account["balance_milli"] == WALLET_MILLI
+    await assert_books_balance(rig)
 
 
 async def test_a_rating_is_changed_until_its_time_is_over(rig: BuyerRig) -> None:
