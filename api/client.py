@@ -221,6 +221,14 @@ class SellerApi:
         """Enter a prosumer and its meter (operator)."""
         return await self.node.post("/api/providers", dict(provider))
 
+    async def release_meter(self, provider_id: str) -> Json:
+        """Let go of a provider's meter, so that it can be registered with another node (operator)."""
+        return await self.node.post(f"/api/providers/{provider_id}/meter/release")
+
+    async def claim_meter(self, provider_id: str, *, code: str = "") -> Json:
+        """Hold a provider's meter again (operator)."""
+        return await self.node.post(f"/api/providers/{provider_id}/meter/claim", {"code": code})
+
     async def publish(self, offer: Mapping[str, Any]) -> Json:
         """Offer energy."""
         return await self.node.post("/api/offers", dict(offer))
@@ -244,6 +252,30 @@ class SellerApi:
         return await self.node.get(f"/api/providers/{provider_id}/balance")
 
 
+class UtilityApi:
+    """The calls of a utility's operator."""
+
+    def __init__(self, node: NodeClient) -> None:
+        self.node = node
+
+    async def put_meter(self, meter_id: str, meter: Mapping[str, Any]) -> Json:
+        """Enter a meter of the grid, or change its limits and charges."""
+        return await self.node.call("PUT", f"/api/utility/meters/{meter_id}", dict(meter))
+
+    async def issue_code(self, meter_id: str, *, days: int | None = None) -> Json:
+        """A code of ownership for the meter's owner."""
+        return await self.node.post(f"/api/utility/meters/{meter_id}/codes", {} if days is None else {"days": days})
+
+    def trades(self, *, meter_id: str | None = None, state: str | None = None) -> AsyncIterator[Json]:
+        """The trades that were logged, newest first."""
+        return self.node.every("/api/utility/trades", meter_id=meter_id, state=state)
+
+    async def allocate(self, trade_id: str, side: str, allocation: Mapping[str, Any], *, reason: str) -> Json:
+        """Replace a side's figure by the utility's own; the seller's node is told."""
+        body = {"side": side, "allocation": dict(allocation), "reason": reason}
+        return await self.node.call("PUT", f"/api/utility/trades/{trade_id}/allocation", body)
+
+
 class RegistryApi:
     """The calls of a network's operator to its registry."""
 
@@ -261,6 +293,14 @@ class RegistryApi:
     def subscribers(self, *, status: str | None = None) -> AsyncIterator[Json]:
         """Every subscription."""
         return self.node.every("/api/subscribers", status=status)
+
+    def meter_claims(self, *, subscriber_id: str | None = None) -> AsyncIterator[Json]:
+        """Which node holds which meter."""
+        return self.node.every("/api/meter_claims", subscriber_id=subscriber_id)
+
+    async def free_claims(self, subscriber_id: str, *, reason: str) -> Json:
+        """Free every meter that a node holds, as after its keys were revoked."""
+        return await self.node.post(f"/api/subscribers/{subscriber_id}/release_claims", {"reason": reason})
 
     def audit(self) -> AsyncIterator[Json]:
         """Who did what when, newest first."""

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from api.client import Refused
+from api.client import Refused, UtilityApi
 from cli.servers import Servers
-from tests.support.network_rig import Network, running_network
+from tests.support.network_rig import Network, running_network, subscriber_id
 
 HOME = {"provider_id": "home-7", "name": "Home 7", "gps": "34.1, -117.4", "meter_id": "meter-7"}
 
@@ -35,7 +35,34 @@ async def test_a_meter_moves_once_its_first_node_lets_go_of_it(network: Network)
     await east.add_provider(HOME)
     with pytest.raises(Refused, match="another node"):
         await west.add_provider(HOME | {"meter_id": "METER-7"})
-    await network["bpp-east"].operator.post("/api/providers/home-7/meter/release")
+    await east.release_meter("home-7")
     await west.add_provider(HOME)
     with pytest.raises(Refused, match="another node"):
-        await network["bpp-east"].operator.post("/api/providers/home-7/meter/claim")
+        await east.claim_meter("home-7")
+    # A node that is gone for good lets go of nothing; the registry's operator frees what it held.
+    registry = network.operator_of_registry
+    (held,) = [claim async for claim in registry.meter_claims(subscriber_id=subscriber_id("bpp-west"))]
+    assert held["flow"] == "EXPORT"
+    await network.stop("bpp-west")
+    await registry.act(subscriber_id("bpp-west"), "revoke", reason="gone")
+    await registry.free_claims(subscriber_id("bpp-west"), reason="gone")
+    await east.claim_meter("home-7")
+
+
+async def test_a_utilitys_code_registers_its_meter_once_at_any_node(servers: Servers, migrated_template: str) -> None:
+    trusting = {"meter_proof": "code", "meter_utilities": subscriber_id("utility")}
+    members = ("bpp-east", "bpp-west", "utility")
+    async with running_network(
+        servers, migrated_template, members=members, own={"bpp-east": trusting, "bpp-west": trusting}
+    ) as network:
+        utility, east, west = UtilityApi(network["utility"].operator), *map(network.seller, members[:2])
+        await utility.put_meter("meter-7", {"sanctioned_load_w": 4000})
+        code = (await utility.issue_code("meter-7"))["code"]
+        with pytest.raises(Refused, match="send the code"):
+            await east.add_provider(HOME)
+        await east.add_provider(HOME | {"code": code})
+        await east.release_meter("home-7")
+        with pytest.raises(Refused, match="before"):
+            await west.add_provider(HOME | {"code": code})  # it has proven one claim
+        again = (await utility.issue_code("meter-7", days=1))["code"]
+        await west.add_provider(HOME | {"code": again})

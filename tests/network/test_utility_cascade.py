@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from api.client import UtilityApi
 from cli.servers import Servers
 from tests.support.mischief import NONE, Odds
 from tests.support.network_agreement import every
@@ -57,7 +58,7 @@ class Grid:
 
     async def trades(self) -> list[dict[str, Any]]:
         """What the utility has logged."""
-        return await every(self.network["utility"].operator, "/api/utility/trades")
+        return [trade async for trade in UtilityApi(self.network["utility"].operator).trades()]
 
     async def shelf(self) -> tuple[int, int]:
         """Wh of the offer that are held and sold."""
@@ -88,7 +89,7 @@ async def grid(servers: Servers, migrated_template: str) -> AsyncIterator[Grid]:
     members = ("gateway", "bap", "bpp-solo", "utility")
     own = {"bpp-solo": SELLER}
     async with running_network(servers, migrated_template, members=members, own=own) as network:
-        await network["utility"].operator.call("PUT", f"/api/utility/meters/{METER}", GRID)
+        await UtilityApi(network["utility"].operator).put_meter(METER, GRID)
         await network.open_shop("bpp-solo", "home-7", offer_json(an_offer()))
         yield Grid(network, await network.new_account("Anna", deposit_minor=10_000))
 
