@@ -156,10 +156,12 @@ END
 $$;
 
 CREATE FUNCTION keep_within_meter_limit() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-    free bigint[] = meter_free_wh(NEW.meter_id, NEW.starts_at, NEW.slot_s, cardinality(NEW.offered_wh), true);
 BEGIN
-    IF free IS NOT NULL AND series_least(free) < 0 THEN
+    IF NOT EXISTS (SELECT FROM meter_limits WHERE meter_id = NEW.meter_id) THEN
+        RETURN NULL;
+    END IF;
+    IF series_least(
+        meter_free_wh(NEW.meter_id, NEW.starts_at, NEW.slot_s, cardinality(NEW.offered_wh), true)) < 0 THEN
         RAISE EXCEPTION 'meter % would export more than its limit', NEW.meter_id
             USING ERRCODE = 'check_violation', CONSTRAINT = 'offers_within_meter_limit', TABLE = 'offers';
     END IF;
