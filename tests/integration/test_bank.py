@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -157,6 +158,16 @@ async def test_a_statement_pays_the_accounts_its_texts_name_once_however_often_i
     rest = await asked(rig, "GET", "/api/bank/entries", 200, state="UNMATCHED", limit=1, after=waiting["next"])
     assert rest["items"][0]["reason"] == "the text names 2 accounts"
     assert (await asked(rig, "GET", "/api/ledger/proof", 200))["balanced"]
+
+
+async def test_the_same_file_sent_by_many_at_once_is_booked_once(rig: BuyerRig) -> None:
+    """Two clerks and a retry: whoever is second waits for the first, and finds every entry known."""
+    account_id = await rig.new_account(0)
+    _, reference = await wallet(rig, account_id)
+    text = HEADER + "".join(f"b-{n},2026-01-31,0.01,USD,{reference},Anna\n" for n in range(20))
+    answers = [answer.json() for answer in await asyncio.gather(*(send(rig, text) for _ in range(4)))]
+    assert sum(answer["new"] for answer in answers) == sum(answer["matched"] for answer in answers) == 20
+    assert (await wallet(rig, account_id))[0] == 20_000
 
 
 async def test_money_that_comes_in_repays_a_debt_first(rig: BuyerRig) -> None:
