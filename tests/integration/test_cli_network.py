@@ -212,6 +212,22 @@ def test_a_subscriber_added_by_hand_is_listed_and_can_be_revoked(terminal: Termi
     assert "UNSUBSCRIBED" in terminal.run("subscriber", "revoke", "theirs.example").stdout
 
 
+def test_a_claim_is_listed_by_meter_and_freed_with_a_reason(terminal: Terminal) -> None:
+    provider = {"provider_id": "home-cli", "name": "Home", "gps": "34.1, -117.4", "meter_id": "meter-cli"}
+    solo = terminal.node("bpp-solo")
+    assert ask("POST", f"{solo.url}/api/providers", token=solo.admin_token, body=provider)[0] == 201
+    listed = terminal.run("claim", "list", "--meter", "meter-cli").stdout
+    assert "EXPORT" in listed
+    assert solo.subscriber_id in listed
+    assert solo.subscriber_id in terminal.run("claim", "list", "--node", solo.subscriber_id).stdout
+    freed = terminal.run("claim", "release", "meter-cli", "--reason", "the owner moved")
+    assert f"is free; {solo.subscriber_id} held it" in freed.stdout
+    again = terminal.run("claim", "release", "meter-cli")
+    assert again.returncode == 1
+    assert "404" in again.stderr
+    assert terminal.run("claim", "release", "no meter at all").returncode == 1
+
+
 def test_books_that_balance_and_agree_are_said_to(terminal: Terminal) -> None:
     done = terminal.run("ledger", "check")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -43,6 +43,7 @@ def test_a_command_that_makes_no_sense_ends_with_2_and_a_sentence(arguments: tup
         ("migrate",),
         ("ledger", "check"),
         ("subscriber", "list"),
+        ("claim", "list"),
         ("keys", "show"),
         ("doctor", "--node", "bap"),
     ],
