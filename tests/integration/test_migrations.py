@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 
 import asyncpg
 import pytest
@@ -174,6 +175,34 @@ async def test_a_ledger_of_the_first_release_becomes_one_of_legs_and_thousandths
         "currency": "USD",
     }
     servers.drop_database("first_release")
+
+
+_FIRST_CATALOGUE = """
+INSERT INTO providers VALUES ('home', 'Home', '', '', '34.106, -117.435', 'meter-7', now()),
+    ('lost', 'Lost', '', '', 'somewhere', 'meter-8', now());
+INSERT INTO ratings VALUES ('bap', 'Provider', 'home', 'home', '4', now()),
+    ('b', 'Provider', 'home', 'home', '5', now()), ('bap', 'Order', 'o', 'home', '1', now());
+INSERT INTO assets VALUES ('roof', 'home', 'SOLAR', 'Roof', 5000, now());
+INSERT INTO offers SELECT name, name, 'm', 'SOLAR', 'USD', now(), now() + interval '2 h', 3600,
+    '{5,5}', '{0,0}', '{5,4}', '{9,7}', 0, 1, 9, 0, 60, '[]', 'DELIVERY', now(), now(), 'PUBLISHED', now(), now()
+    FROM unnest(ARRAY['home', 'lost']) AS name;
+"""
+
+
+async def test_a_catalogue_of_the_first_release_can_be_searched(servers: Servers) -> None:
+    url = servers.create_database("first_catalogue")
+    connection = await asyncpg.connect(url)
+    await connection.execute(migrate._sql("", "0001"))
+    await connection.execute(_FIRST_CATALOGUE)
+    await connection.execute(migrate._sql("0001", migrate.head()))
+    found = "SELECT offer_id FROM offers WHERE position <@ box '((-117,35),(-118,34))' AND has_free AND price_least = 7"
+    assert [row["offer_id"] for row in await connection.fetch(found)] == ["home"]
+    rated = "SELECT provider_id, rating_count, rating_mean, delivered_per_mille FROM providers ORDER BY provider_id"
+    rows = [tuple(row) for row in await connection.fetch(rated)]
+    assert rows == [("home", 2, Decimal("4.5"), None), ("lost", 0, None, None)]
+    assert await connection.fetchval("SELECT meter_id FROM assets") == "meter-7"
+    await connection.close()
+    servers.drop_database("first_catalogue")
 
 
 async def test_migrated_tables_are_exactly_the_declared_ones(servers: Servers, database_url: str) -> None:
