@@ -141,7 +141,8 @@ async def get_provider(call: Call[None]) -> ProviderOut:
 async def release_meter(call: Call[None]) -> ProviderOut:
     """Let go of a provider's meter, so that it can be registered with another node; the provider sells no more here.
 
-    409 while it has published offers or live orders.
+    409 while it has published offers or live orders. 503 when the registry is silent: nothing is sold from the meter
+    here any more, and the call can be repeated to tell the registry.
     """
     async with call.node.database.unit_of_work() as uow:
         provider = await find_provider(call, uow, call.path["provider_id"])
@@ -153,7 +154,8 @@ async def release_meter(call: Call[None]) -> ProviderOut:
                 field="provider_id",
             )
         await custody.release(uow, provider.provider_id, now=call.now)
-        await meter_claims.release(call.node.claims, provider.meter_id, EXPORT)
+    # Not before the commit: a meter that is free at the registry must not be for sale here, whatever happens between.
+    await meter_claims.release(call.node.claims, provider.meter_id, EXPORT)
     return ProviderOut.model_validate(provider, from_attributes=True)
 
 

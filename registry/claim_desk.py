@@ -43,9 +43,9 @@ class ClaimDesk:
 
     async def claim(self, request: web.Request) -> web.Response:
         """Hold a meter's flow; 409 when another node holds it, or the code has been used."""
-        now = self._window.now()
+        now, body = self._window.now(), await self._window.body(request)
         async with self._database.unit_of_work() as uow:
-            subscriber_id, asked = await self._asked(uow, request, act=claims.CLAIM, now=now)
+            subscriber_id, asked = await self._asked(uow, request, body, act=claims.CLAIM, now=now)
             claim = MeterClaim(asked.meter_hash, asked.flow, subscriber_id, now)
             holder = await store.take(uow, claim)
             claims.check_holder(holder, subscriber_id)
@@ -59,9 +59,9 @@ class ClaimDesk:
 
     async def release(self, request: web.Request) -> web.Response:
         """Let go of a meter's flow; a meter that nobody holds is let go of already."""
-        now = self._window.now()
+        now, body = self._window.now(), await self._window.body(request)
         async with self._database.unit_of_work() as uow:
-            subscriber_id, asked = await self._asked(uow, request, act=claims.RELEASE, now=now)
+            subscriber_id, asked = await self._asked(uow, request, body, act=claims.RELEASE, now=now)
             claim = claims.to_release(await store.of_meter(uow, asked.meter_hash), asked, subscriber_id)
             if claim is not None:
                 await store.release(uow, claim)
@@ -71,14 +71,16 @@ class ClaimDesk:
     async def look(self, request: web.Request) -> web.Response:
         """Is a meter held or free, flow by flow; never by whom."""
         meter_hash = claims.digest_of(request.match_info["meter_hash"], "meter_hash")
-        async with self._database.unit_of_work() as uow:
-            held = {claim.flow for claim in await store.of_meter(uow, meter_hash)}
-        flows = {flow: HELD if flow in held else FREE for flow in claims.ROLE_OF_FLOW}
-        return self._window.signed({"meter_hash": meter_hash, "flows": flows}, self._window.now())
+        flows = claims.ROLE_OF_FLOW
+        found = await store.page(self._database, subscriber_id="", meter_hash=meter_hash, after=None, limit=len(flows))
+        held = {claim.flow for claim in found}
+        standing = {flow: HELD if flow in held else FREE for flow in flows}
+        return self._window.signed({"meter_hash": meter_hash, "flows": standing}, self._window.now())
 
-    async def _asked(self, uow: UnitOfWork, request: web.Request, *, act: str, now: datetime) -> tuple[str, Asked]:
+    async def _asked(
+        self, uow: UnitOfWork, request: web.Request, body: bytes, *, act: str, now: datetime
+    ) -> tuple[str, Asked]:
         """Who asks what, the signature verified and the role fit; raises errors.Refusal."""
-        body = await self._window.body(request)
         header = request.headers.get("Authorization")
         if header is None:
             raise errors.MissingSignature("a claim on a meter is signed by the node that makes it")

@@ -98,6 +98,18 @@ async def test_a_meter_that_was_let_go_of_can_be_taken_again_unless_another_has_
     await seller.asked("POST", "/api/offers", offer_json(an_offer()))
 
 
+async def test_a_registry_that_cannot_be_told_of_a_release_leaves_the_meter_unsold_and_is_told_later(
+    seller: Seller,
+) -> None:
+    await seller.asked("POST", "/api/providers", HOME)
+    claims_of(seller).silent = True
+    assert (await refused(seller, "/api/providers/home-7/meter/release"))[0] == 503
+    assert (await refused(seller, "/api/offers", offer_json(an_offer())))[:2] == (409, "meter_id")
+    claims_of(seller).silent = False
+    await seller.asked("POST", "/api/providers/home-7/meter/release")
+    assert claims_of(seller).own == set()
+
+
 @pytest.mark.parametrize("act", ["release", "claim"])
 async def test_only_the_operator_moves_a_meter(seller: Seller, act: str) -> None:
     await seller.asked("POST", "/api/providers", HOME)
