@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import overload
 
 from bap.buyer import Step
 from trade import allocation, deadlines
-from trade.allocation import Claim, coarsened, common_slot_s, refined
+from trade.allocation import Claim
 from trade.money import Series
 from trade.order import Order, OrderState, Side
 from trade.policy import AllocationRule
@@ -25,8 +26,8 @@ _SETTLED = frozenset({OrderState.COMPLETED, OrderState.DISPUTED})
 def grid(orders: Sequence[Order], due: Sequence[Order]) -> Series:
     """Zeros over the slots of the orders that are due, as fine as all contracts on the meter need."""
     first = min(order.contracted_wh.start for order in due)
-    slot_s = common_slot_s((order.contracted_wh for order in (*orders, *due)), first)
-    end = max(order.contracted_wh.end for order in due)
+    slot_s = allocation.common_slot_s((order.contracted_wh for order in (*orders, *due)), first)
+    end: datetime = max(order.contracted_wh.end for order in due)
     return Series(first, slot_s, (0,) * (int((end - first).total_seconds()) // slot_s))
 
 
@@ -36,33 +37,48 @@ def allocate(
     """Our allocation of every due order whose slots are all measured, over its own slots, in energy injected.
 
     `orders` are all contracts with a claim on the meter's slots, `due` those to be told; `metered_wh` is the import
-    over the slots of `like`. Under ITERATED what earlier rounds settled is kept and the rest shared again.
+    over the slots of `like`. Every contract gets its part pro rata; those settled in rounds then share again what the
+    others leave.
     """
     everybody = {order.order_id: order for order in (*orders, *due)}
     claims = {
-        order_id: Claim(refined(order.contracted_wh, like.slot_s), None, order.policy.loss_ppm)
+        order_id: Claim(_fine(order.contracted_wh, like), None, order.policy.loss_ppm)
         for order_id, order in everybody.items()
     }
     import_wh = like.with_values(tuple(wh or 0 for wh in metered_wh))
     shares = allocation.allocate(import_wh, claims)
-    if any(order.final_wh is not None for order in everybody.values()):
-        once = [(shares[key], claims[key].loss_ppm) for key, order in everybody.items() if order.policy.rounds == 1]
-        again = {
-            order_id: replace(
-                claims[order_id],
-                settled_wh=order.final_wh and refined(order.final_wh, like.slot_s),
-                offered_wh=order.final_wh and order.seller_alloc_wh and refined(order.seller_alloc_wh, like.slot_s),
-            )
-            for order_id, order in everybody.items()
-            if order.policy.rounds > 1
-        }
+    in_rounds = {order_id: order for order_id, order in everybody.items() if order.policy.rounds > 1}
+    if any(order.final_wh is not None or order.state in _SETTLED for order in in_rounds.values()):
+        once = [(share, claims[key].loss_ppm) for key, share in shares.items() if key not in in_rounds]
+        again = {order_id: _again(claims[order_id], order, like) for order_id, order in in_rounds.items()}
         shares |= allocation.allocate(_less(import_wh, once), again)
     unread = {like.start.timestamp() + index * like.slot_s for index, wh in enumerate(metered_wh) if wh is None}
     return {
-        order.order_id: coarsened(shares[order.order_id], order.contracted_wh)
+        order.order_id: allocation.coarsened(shares[order.order_id], order.contracted_wh)
         for order in due
         if not any(wh and slot.start.timestamp() in unread for slot, wh in claims[order.order_id].contracted_wh.items())
     }
+
+
+def _again(claim: Claim, order: Order, like: Series) -> Claim:
+    """A claim in a later round: what is settled already, and what the seller has offered beyond it.
+
+    Once settled, what we told stands as long as the readings do: only what they leave or lack moves.
+    """
+    if order.state in _SETTLED:
+        return replace(claim, settled_wh=_fine(order.buyer_alloc_wh, like))
+    if order.final_wh is None:
+        return claim
+    return replace(claim, settled_wh=_fine(order.final_wh, like), offered_wh=_fine(order.seller_alloc_wh, like))
+
+
+@overload
+def _fine(series: Series, like: Series) -> Series: ...
+@overload
+def _fine(series: Series | None, like: Series) -> Series | None: ...
+def _fine(series: Series | None, like: Series) -> Series | None:
+    """The series over slots as fine as the grid's; None stays None."""
+    return None if series is None else allocation.refined(series, like.slot_s)
 
 
 def _less(import_wh: Series, taken: Sequence[tuple[Series, int]]) -> Series:
