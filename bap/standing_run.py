@@ -93,6 +93,20 @@ def document(run: Run) -> dict[str, Any]:
     }
 
 
+def report(run: Run) -> dict[str, Any]:
+    """What the app is told of a run that is done."""
+    return {
+        "standing_order_id": run.standing_order_id,
+        "account_id": run.account_id,
+        "run_date": run.run_date.isoformat(),
+        "wanted_wh": standing.wanted_wh(run.terms, run.window),
+        "bought_wh": sum(wanted.bought_wh for wanted in run.orders),
+        "total_milli": sum(wanted.total_milli for wanted in run.orders),
+        "orders": [wanted.order_id for wanted in run.orders if wanted.outcome is Outcome.BOUGHT],
+        "sentences": run.sentences,
+    }
+
+
 def from_row(row: Any) -> Run:
     """A run out of its row."""
     kept = row["document"]

@@ -14,16 +14,17 @@ what the others have left, ROUNDS_MAX rounds in all.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import structlog
 
 from bap import buyer, letters, searching, standing, translate
 from bap.buyer import Unable, Wish
 from bap.offer_document import offer_from_document, policy_of
-from bap.standing_run import Outcome, Run, RunState, Wanted, document, from_row
+from bap.standing_run import Outcome, Run, RunState, Wanted, document, from_row, report
 from bap.translate import WireRefusal
 from beckn.node import Node
 from energy_catalog.offers import Intent, OfferView
@@ -39,6 +40,8 @@ ROUNDS_MAX = 3
 PAUSE = timedelta(seconds=1)
 #: How long until a run that found no gateway tries again (wall clock).
 GATEWAY_PAUSE = timedelta(seconds=30)
+#: How long until a step that failed by a defect is tried again (wall clock).
+TROUBLE_PAUSE = timedelta(seconds=60)
 #: States in which the money of an order is reserved or spent, and those in which the contract is sure.
 _BOUND = buyer.CONTRACTED | {OrderState.DISPUTED}
 _CONFIRMED = _BOUND - {OrderState.CONFIRMING, OrderState.UNANSWERED}
@@ -92,6 +95,7 @@ class _Failed(Exception):
 async def go_on(node: Node) -> None:
     """Make the next step of every run that is to go on (wall clock)."""
     for _ in range(STEPS_EACH_WAKE):
+        row = None
         try:
             async with node.database.unit_of_work() as uow:
                 row = await standing_orders.lock_waking(uow, node.wall.now())
@@ -100,6 +104,16 @@ async def go_on(node: Node) -> None:
                 await _Step(node, uow, from_row(row)).make()
         except _Failed as failure:
             await _note_failure(node, failure)
+        except Exception:
+            if row is not None:  # a defect: heard of through the job, and no run behind this one waits for it
+                await _put_off(node, row)
+            raise
+
+
+async def _put_off(node: Node, row: Mapping[str, Any]) -> None:
+    async with node.database.unit_of_work() as uow:
+        until = node.wall.now() + TROUBLE_PAUSE
+        await standing_orders.put_off(uow, row["standing_order_id"], row["run_date"], until=until)
 
 
 async def _note_failure(node: Node, failure: _Failed) -> None:
@@ -361,22 +375,11 @@ class _Step:
         account = await customers.get(uow, run.account_id, token_id=None)
         if account is None:
             return
-        told = {
-            "standing_order_id": run.standing_order_id,
-            "account_id": run.account_id,
-            "run_date": run.run_date.isoformat(),
-            "wanted_wh": standing.wanted_wh(run.terms, run.window),
-            "bought_wh": sum(wanted.bought_wh for wanted in run.orders),
-            "total_milli": sum(wanted.total_milli for wanted in run.orders),
-            "currency": account["currency"],
-            "orders": [wanted.order_id for wanted in run.orders if wanted.outcome is Outcome.BOUGHT],
-            "sentences": run.sentences,
-        }
         queued = await events.append(
             uow,
             token_id=account["token_id"],
             subject=run.subject,
-            events=[("standing.run_done", told)],
+            events=[("standing.run_done", report(run) | {"currency": account["currency"]})],
             now=node.wall.now(),
         )
         letters.nudge_after(uow, node, run.subject, webhooks_wait=queued)

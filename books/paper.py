@@ -87,6 +87,7 @@ class Paper:
         self._room(_ROW)
         self._y -= _ROW
         self._pages[-1].append(_Text(_MARGIN, self._y, _fit(text, A4[0] - 2 * _MARGIN, _FONT, _SIZE), grey=True))
+        self._y -= 1.5 * mm
 
     def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str]], *, last_is_sum: bool = False) -> None:
         """A table; its head is repeated on every page it reaches. The last row may be set apart as a sum."""

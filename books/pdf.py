@@ -28,21 +28,21 @@ _TOTALS = (
     ("Carried forward", "carried_forward_milli"),
 )
 _ORDERS = (
-    Column("Delivery", 26), Column("Order", 51), Column("With", 33), Column("What", 22),
-    Column("kWh", 16, is_number=True), Column("Amount", 26, is_number=True),
+    Column("Delivery", 25), Column("Order", 55), Column("With", 32), Column("What", 21),
+    Column("kWh", 16, is_number=True), Column("Amount", 25, is_number=True),
 )  # fmt: skip
 _LINES = (
-    Column("Order", 51), Column("Settled", 26), Column("Version", 13, is_number=True), Column("Line", 27),
-    Column("kWh", 17, is_number=True), Column("Per kWh", 16, is_number=True), Column("Charge", 24, is_number=True),
+    Column("Order", 55), Column("Settled", 25), Column("Version", 12, is_number=True), Column("Line", 26),
+    Column("kWh", 16, is_number=True), Column("Per kWh", 16, is_number=True), Column("Charge", 24, is_number=True),
 )  # fmt: skip
 _SLOTS = (
-    Column("Slot", 33), Column("Order", 51), Column("Contracted", 16, is_number=True),
-    Column("Buyer's", 13, is_number=True), Column("Seller's", 13, is_number=True), Column("Final", 13, is_number=True),
-    Column("Per kWh", 15, is_number=True), Column("Energy", 20, is_number=True),
+    Column("Slot", 32), Column("Order", 55), Column("Contracted", 16, is_number=True),
+    Column("Buyer's", 12, is_number=True), Column("Seller's", 13, is_number=True), Column("Final", 12, is_number=True),
+    Column("Per kWh", 14, is_number=True), Column("Energy", 20, is_number=True),
 )  # fmt: skip
 _MOVEMENTS = (
-    Column("Booked", 26), Column("What", 41), Column("Order", 51), Column("Amount", 28, is_number=True),
-    Column("Balance", 28, is_number=True),
+    Column("Booked", 25), Column("What", 40), Column("Order", 55), Column("Amount", 27, is_number=True),
+    Column("Balance", 27, is_number=True),
 )  # fmt: skip
 
 
@@ -80,7 +80,7 @@ def _print_total(paper: Paper, total: Mapping[str, Any], kind: str) -> None:
     columns = (Column("", 124), Column("Amount", 50, is_number=True))
     rows = [(name, _amount(total[key], currency)) for name, key in _TOTALS if total[key] or "forward" in name]
     paper.table(columns, rows, last_is_sum=True)
-    due = "Charged for the period" if kind == "account" else "Earned in the period"
+    due = "Charged" if kind == "account" else "Earned"
     places = currency_exponent(currency)
     paper.table(
         (Column(due, 124), Column(f"{total['energy_wh'] / 1000:.3f} kWh", 50, is_number=True)),
@@ -134,7 +134,7 @@ def _line_rows(orders: Sequence[Mapping[str, Any]], zone: ZoneInfo) -> Iterator[
         known = order["wire_order_id"] or order["order_id"]
         for version in order["versions"]:
             for line in version["lines"]:
-                yield (known, _local(version["settled_at"], zone), str(version["version"]), line["kind"].capitalize(),
+                yield (known, _local(version["settled_at"], zone), str(version["version"]), _words(line["kind"]),
                        _kwh(line["energy_wh"]), _price(line["price_micro_per_kwh"]),
                        _amount(line["amount_milli"], order["currency"]))  # fmt: skip
         for line in order["cancellation"]["lines"] if order["cancellation"] else ():
@@ -163,6 +163,10 @@ def _movement_rows(movements: Sequence[Mapping[str, Any]], zone: ZoneInfo) -> It
             _amount(movement["amount_milli"], movement["currency"]),
             _amount(movement["balance_milli"], movement["currency"]),
         )
+
+
+def _words(kind: str) -> str:
+    return kind.capitalize().replace("_", " ")
 
 
 def _what(memo: str) -> str:

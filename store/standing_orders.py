@@ -170,6 +170,14 @@ async def save_run(
     )  # fmt: skip
 
 
+async def put_off(uow: UnitOfWork, standing_order_id: str, run_date: date, *, until: datetime) -> None:
+    """Let a run go on no earlier than an instant (wall clock); one that is done stays done."""
+    await uow.connection.execute(
+        "UPDATE standing_runs SET wake_at = $3 WHERE standing_order_id = $1 AND run_date = $2 AND wake_at IS NOT NULL",
+        standing_order_id, run_date, until,
+    )  # fmt: skip
+
+
 async def runs(uow: UnitOfWork, standing_order_id: str, *, before: date | None, limit: int) -> list[Mapping[str, Any]]:
     """The runs of a standing order, newest first; `before` is the last date of the page before."""
     rows: list[Mapping[str, Any]] = await uow.connection.fetch(

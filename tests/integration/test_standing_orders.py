@@ -206,20 +206,44 @@ async def test_a_crash_between_any_two_steps_loses_nothing_and_buys_nothing_twic
         await real(*arguments, **named)
         if named["action"] not in died:
             died.add(named["action"])
-            raise RuntimeError("the process is gone")
+            raise asyncio.CancelledError  # nothing of the node runs after this
 
     monkeypatch.setattr(letters, "send", dies_once)
     standing_order_id = await leave(rig)
     await strike_two(rig)
     async with asyncio.timeout(15):
         while (await last_run(rig, standing_order_id))["state"] != "DONE":
-            with suppress(RuntimeError):
+            with suppress(asyncio.CancelledError):
                 await standing_runs.go_on(rig.node)
             await asyncio.sleep(0.02)
     assert died >= {"select", "init", "confirm"}
     assert sorted(letter["context"]["action"] for letter in rig.seller.heard) == ["confirm", "init", "search", "select"]
     assert (await rig.wallet())[1] == TWO_SLOTS_MILLI
     assert len((await rig.get("/api/orders")).json()["items"]) == 1
+
+
+async def test_a_run_that_fails_by_a_defect_keeps_no_other_waiting(
+    rig: BuyerRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, real = await leave(rig), standing_runs._Step.search
+
+    async def fails(step: Any) -> None:
+        if step.run.standing_order_id == broken:
+            raise RuntimeError("a defect")
+        await real(step)
+
+    monkeypatch.setattr(standing_runs._Step, "search", fails)
+    sound = await leave(rig)
+    await strike_two(rig)
+    async with asyncio.timeout(15):
+        while (await last_run(rig, sound))["state"] != "DONE":
+            with suppress(RuntimeError):
+                await standing_runs.go_on(rig.node)
+            await asyncio.sleep(0.05)
+    assert (await last_run(rig, broken))["state"] == "STARTED"
+    monkeypatch.undo()
+    rig.clock.shift = timedelta(seconds=61)
+    assert (await done(rig, broken))["bought_wh"] == 3000
 
 
 # --- What stops a run -------------------------------------------------------------------------------------------------
