@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import structlog
+
 from api.desk import Call
 from api.problems import ApiError
 from beckn import meter_codes
 from beckn.claims import Claims, RegistrySilent, UnableToClaim
 from beckn.meter_codes import CodeRefused
+
+log = structlog.get_logger("api.meter_claims")
 
 #: Roles whose word on a meter counts where no code is asked for: the operator, and apps it has let in.
 _VOUCHING = ("operator", "app")
@@ -49,6 +53,14 @@ async def release(claims: Claims, meter_id: str, flow: str, *, field: str = "met
         await claims.release(meter_id, flow)
     except UnableToClaim as refusal:
         raise problem(refusal, field=field) from refusal
+
+
+async def let_go(claims: Claims, meter_id: str, flow: str) -> None:
+    """Let go of a meter that is not in use here any more; when that fails the claim stays ours, and the log says so."""
+    try:
+        await claims.release(meter_id, flow)
+    except UnableToClaim as refusal:
+        log.warning("meter_not_let_go", meter_id=meter_id, flow=flow, sentence=refusal.sentence)
 
 
 def problem(refusal: UnableToClaim, *, field: str) -> ApiError:

@@ -94,8 +94,8 @@ def _add_meter(desk: Desk) -> None:
             shown = await _with_money(uow, await _account(uow, call))
             # Last before the commit: what is refused here is kept nowhere, and what is kept here is held there.
             await meter_claims.register(call, meter_id, IMPORT, code=call.body.code)
-            if earlier and earlier != meter_id:
-                await meter_claims.release(call.node.claims, earlier, IMPORT)
+        if earlier and earlier != meter_id:
+            await meter_claims.let_go(call.node.claims, earlier, IMPORT)
         return shown
 
 

@@ -48,6 +48,14 @@ async def test_an_accounts_meter_is_claimed_and_the_one_before_let_go_of(rig: Bu
     assert claims_of(rig).own == {("flat-2", "IMPORT")}
 
 
+async def test_a_meter_that_cannot_be_let_go_of_does_not_undo_the_change(rig: BuyerRig) -> None:
+    await give(rig)
+    claims_of(rig).deaf = True
+    assert (await give(rig, "flat-2"))[0] == 200
+    assert await meter_of(rig) == "flat-2"
+    assert claims_of(rig).own == {IMPORT, ("flat-2", "IMPORT")}
+
+
 async def test_a_meter_that_is_held_elsewhere_or_cannot_be_asked_about_is_not_kept(rig: BuyerRig) -> None:
     claims_of(rig).elsewhere.add(IMPORT)
     status, problem = await give(rig)
