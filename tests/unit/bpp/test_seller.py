@@ -172,6 +172,20 @@ def test_confirm_is_refused_when_it_accepts_something_else_than_was_quoted(chang
     assert says in refusal.value.sentence
 
 
+@pytest.mark.parametrize(("said_milli", "is_taken"), [(7_326, True), (7_000, True), (8_000, False), (7_330, False)])
+def test_a_buyer_that_counts_in_cents_confirms_the_quotes_total_rounded(said_milli: int, is_taken: bool) -> None:
+    asked = demand(333)  # 0.0666 and 0.00666 of wheeling
+    hold = held(asked)
+    confirms = replace(asked, quote_total=Money(said_milli, "USD"))
+    try:
+        decision = seller.confirm(hold.order, offer=hold.offer, demand=confirms, wire_order_id="w", at=moment())
+    except UnableToConfirm:
+        assert not is_taken
+    else:
+        assert is_taken
+        assert decision.order.quote is not None and decision.order.quote.total_milli == 7_326
+
+
 def test_confirm_is_refused_when_quote_expired() -> None:
     hold = held()
     expiry = EVENING_BEFORE + timedelta(seconds=300)
