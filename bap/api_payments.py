@@ -54,7 +54,11 @@ class ReceivedOut(BaseModel):
 
 def add_routes(desk: Desk) -> None:
     """Give the desk the calls about payments."""
+    _add_payments(desk)
+    _add_webhook(desk)
 
+
+def _add_payments(desk: Desk) -> None:
     @desk.route(
         "POST",
         "/api/accounts/{account_id}/payments",
@@ -113,6 +117,8 @@ def add_routes(desk: Desk) -> None:
             items=[PaymentOut.model_validate(row, from_attributes=True) for row in rows], next=None
         )
 
+
+def _add_webhook(desk: Desk) -> None:
     @desk.route(
         "POST",
         "/api/payments/stripe/webhook",
