@@ -24,7 +24,7 @@ from bap import jobs as buyer_jobs
 from bap.config import BuyerSettings
 from beckn.node import NODE, Node
 from beckn.transport import HttpTransport
-from books import proof
+from books import proof, reconcile
 from bpp import app as seller_app
 from bpp import jobs as seller_jobs
 from bpp.config import SellerSettings
@@ -221,7 +221,19 @@ class Network:
         proofs = await self.proofs()
         assert all(entry["balanced"] and not entry["problems"] for entry in proofs.values()), proofs
         assert proof.disagreements(proofs) == []
+        await self.check_statements()
         return proofs
+
+    async def check_statements(self) -> None:
+        """Buyer and sellers settled the same, line by line; every order's statement adds up to its node's ledger."""
+        for seller in self.sellers:
+            lists = []
+            for node, other in ((self.bap, seller), (seller, self.bap)):
+                orders = [order async for order in node.operator.every("/api/settled-orders", counterparty_id=other.id)]
+                for order in orders:
+                    await node.operator.get(f"/api/orders/{order['order_id']}/statement")
+                lists.append(orders)
+            assert [difference.sentence for difference in reconcile.compare(*lists)] == []
 
 
 def _is_in(node: Node) -> bool:
