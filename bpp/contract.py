@@ -82,6 +82,12 @@ def update(
     new_wh = _updated(order, offer, requested_wh=requested_wh, energy_wh=energy_wh, at=at)
     serving.check_gate(offer, new_wh, now_trading=at.trading, refusal=UnableToUpdate, code=refusals.UPDATE_IMPOSSIBLE)
     serving.check_size(offer, new_wh, UnableToUpdate)
+    if offer.price_model.tiers:
+        raise UnableToUpdate(
+            refusals.UPDATE_IMPOSSIBLE,
+            "The offer is priced in blocks, so that another quantity has another price in every slot; order more"
+            " separately, or cancel and order anew.",
+        )
     _check_added(order, offer, new_wh, at)
     quote = _requote(order, new_wh, at=at, quote_id=quote_id)
     _check_given_back(order, quote, at)

@@ -252,6 +252,9 @@ async def test_a_block_price_is_shown_by_its_blocks_and_quoted_by_what_is_ordere
     letter = await seller.select(wanted(1000, 2000, offer_id="blocks"))
     # 1 kWh at 0.30, then 1 kWh at 0.30 and 1 kWh at 0.10 in the second slot; wheeling of 0.02 on all three.
     assert letter["message"]["order"]["quote"]["price"]["value"] == "0.76"
+    contract = await seller.contract(wanted(1000, 2000, offer_id="blocks"))
+    refusal = (await seller.about("update", contract, hours(1000, 1000)))["error"]
+    assert "priced in blocks" in refusal["message"]
 
 
 _BAD_OFFERS: list[Any] = [
