@@ -1,8 +1,8 @@
 """Values as the wire writes them: decimal strings, energy with its unit, money, prices, instants, durations, windows.
 
-Everything becomes a whole number (Wh, thousandths of a minor unit, micro-units of the currency per kWh, seconds) or is refused by
-name: nothing is rounded, nothing is guessed. A well-formed letter can still hold values nobody can trade on, so every
-reader here states its bounds; the sentences are for the sender.
+Everything becomes a whole number (Wh, thousandths of a minor unit, micro-units of the currency per kWh, seconds) or is
+refused by name: nothing is rounded, nothing is guessed. A well-formed letter can still hold values nobody can trade on,
+so every reader here states its bounds; the sentences are for the sender.
 """
 
 from __future__ import annotations

@@ -269,6 +269,44 @@ async def test_what_was_curtailed_is_settled_at_what_was_left(seller: Seller) ->
     assert values(await allocate(seller, order, 1000, 1000), tags.FINAL_ALLOC) == ("1000 250", "1")
 
 
+async def test_a_penalty_is_charged_and_told_as_the_contracts_policy_says(database_url: str) -> None:
+    """The wave-2 devkit's rates: 0.25 and 0.30 of wheeling and 0.50 a kWh of penalty, always the seller's."""
+    async with running_seller(database_url) as seller:
+        await open_shop(seller, "deg-wave2@1")
+        order = await contract(seller, policy="deg-wave2@1")
+        own = await shown(seller, order)
+        assert (own["wheeling_micro_per_kwh"], [line["amount_milli"] for line in own["quote"]["lines"]]) == (
+            20_000, [20_000, 2_000],
+        )  # fmt: skip
+        await after(seller, 600)
+        answer = await allocate(seller, order, 1000)
+        assert groups(answer)[tags.SETTLEMENT]["total"] == "0.13"  # 0.12 for 0.6 kWh, 0.012 of wheeling in cents
+        flows = (await shown(seller, order))["settlement"]["flows"]
+        assert {(flow["kind"], flow["payer"], flow["payee"]): flow["amount_milli"] for flow in flows} == {
+            ("ENERGY", "BUYER", "SELLER"): 12_000,
+            ("WHEELING", "BUYER", "BUYER_UTILITY"): 1_000,
+            ("WHEELING", "SELLER", "SELLER_UTILITY"): 18_000,
+            ("PENALTY", "SELLER", "SELLER_UTILITY"): 20_000,
+        }
+        assert await balance(seller, "provider:home-7") == 12_000 - 18_000 - 20_000
+        assert await balance(seller, "receivable:bap.example") == -13_000
+
+
+async def test_the_score_of_a_provider_follows_what_it_delivered(seller: Seller) -> None:
+    one, two = await contract(seller), await contract(seller, meter="buyer-2")
+    await after(seller, 1000)
+    await allocate(seller, one, 0)  # not taken, though it was delivered: that is not the seller's fault
+    await allocate(seller, two, 1000)
+
+    async def score() -> tuple[Any, Any]:
+        provider = await seller.asked("GET", "/api/providers/home-7")
+        return provider["delivered_per_mille"], provider["settled"]
+
+    assert await score() == (500, 2)
+    await seller.measure(1800, start=SLOT_START)
+    assert await score() == (900, 2)
+
+
 # --- Rounds ----------------------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from tests.support.trade_cases import an_order, hours
 from tests.support.wire_cases import allocated_orders, disputed_orders, orders, providers, settled_orders
 from trade import disputes
 from trade.order import Order, OrderState
+from trade.policy import Policy, SettlementRule
 
 patient = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -135,6 +137,27 @@ def test_a_dispute_is_told_with_what_is_due_by_our_books(order: Order, provider:
     assert seller.total_from_wire(notice, order.currency) == disputes.due_milli(order.settlement)
     end = outcome_tags.resolution_from_wire(groups(message), path="")
     assert (end is None) == (order.state is OrderState.DISPUTED) == (said.state == "OPEN")
+
+
+def test_a_quote_has_a_line_for_every_charge_under_the_titles_that_layer_2_knows() -> None:
+    policy = Policy(
+        "dear",
+        1,
+        settlement=SettlementRule.MIN_OF_TWO,
+        tax_ppm=50_000,
+        platform_buyer_micro_per_kwh=10_000,
+        utility_fee_buyer_micro_per_kwh=5_000,
+    )
+    order = an_order(policy=policy, buyer_meter_id="meter-of-anna")
+    quote = seller.order_to_wire(order, Provider("home-7", "Home 7", "", "", "", "meter-7"))["order"]["quote"]
+    assert [(line["title"], line["item"]["descriptor"]["code"]) for line in quote["breakup"]] == [
+        ("ENERGY", "ENERGY"),
+        ("DISCOM_FEES", "WHEELING"),
+        ("TAX", "TAX"),
+        ("ADD_ON", "PLATFORM_FEE"),
+        ("DISCOM_FEES", "UTILITY_FEE"),
+    ]
+    assert sum(Decimal(line["price"]["value"]) for line in quote["breakup"]) == Decimal(quote["price"]["value"])
 
 
 @patient
