@@ -109,7 +109,8 @@ def hear_resolution(order: Order, told: Told, *, purse: Purse, at: Moment) -> St
         return None
     ours_milli = order.dispute.buyer_total_milli
     due_milli = told.total_milli if told.total_milli is not None else ours_milli
-    if due_milli is None or ours_milli is None or due_milli > ours_milli:
+    is_covered = order.settlement is not None or due_milli is None or due_milli <= purse.reserved_milli
+    if due_milli is None or ours_milli is None or due_milli > ours_milli or not is_covered:
         refused = {"dispute_id": told.dispute_id, "total_milli": due_milli, "buyer_total_milli": ours_milli}
         return Step(order, (), (("order.resolution_ignored", refused),))
     return _close(order, due_milli, told.outcome or "AGREED", told.reason, purse=purse, at=at)
