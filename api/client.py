@@ -48,15 +48,11 @@ class NodeClient:
     """One node's JSON API, called with one token."""
 
     def __init__(self, base_url: str, token: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        self._http = httpx.AsyncClient(
-            base_url=base_url,
-            # Public calls, such as following a delivery by its link, need no token.
-            headers={"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {}),
-            timeout=httpx.Timeout(ANSWER_S_MAX, connect=CONNECT_S_MAX),
-            limits=httpx.Limits(max_connections=CONNECTIONS_MAX),
-            follow_redirects=False,
-            transport=transport,
-        )
+        self.base_url = base_url
+        # Public calls, such as following a delivery by its link, need no token.
+        self._headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        self._transport = transport
+        self._opened: httpx.AsyncClient | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -64,7 +60,22 @@ class NodeClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._http.aclose()
+        if self._opened is not None:
+            await self._opened.aclose()
+
+    @property
+    def _http(self) -> httpx.AsyncClient:
+        """Made at the first use: it reads the machine's certificates, which takes a while."""
+        if self._opened is None:
+            self._opened = httpx.AsyncClient(
+                base_url=self.base_url,
+                headers=self._headers,
+                timeout=httpx.Timeout(ANSWER_S_MAX, connect=CONNECT_S_MAX),
+                limits=httpx.Limits(max_connections=CONNECTIONS_MAX),
+                follow_redirects=False,
+                transport=self._transport,
+            )
+        return self._opened
 
     async def call(
         self,
@@ -85,18 +96,31 @@ class NodeClient:
         if body is not None:
             headers["Content-Type"], content = "application/json", orjson.dumps(body)
         given = {name: value for name, value in (query or {}).items() if value is not None}
+        return _read(*await self._exchange(method, path, content, query=given, headers=headers, wait_s=wait_s))
+
+    async def _exchange(
+        self,
+        method: str,
+        path: str,
+        content: bytes | None,
+        *,
+        query: Mapping[str, Any],
+        headers: Mapping[str, str],
+        wait_s: float,
+    ) -> tuple[int, bytes]:
+        """Status and body of the node's answer; raises NoAnswer. The one place where a call goes over the network."""
         try:
             answer = await self._http.request(
                 method,
                 path,
                 content=content,
-                params=given,
+                params=query,
                 headers=headers,
                 timeout=httpx.Timeout(ANSWER_S_MAX + wait_s, connect=CONNECT_S_MAX),
             )
         except httpx.TransportError as failure:
             raise NoAnswer(f"{method} {path}: {type(failure).__name__}: {failure}") from failure
-        return _read(answer.status_code, answer.content)
+        return answer.status_code, answer.content
 
     async def get(self, path: str, **query: Any) -> Json:
         """GET; raises Refused, NoAnswer."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -23,7 +22,7 @@ from cli.network import Network, NetworkFailed
 from cli.plan import Plan
 from cli.plan import Report as TellProgress
 from cli.street import bills, counts, delivery, evening, figures, report
-from cli.street.calls import CallFailed, Node
+from cli.street.calls import CallFailed, Node, open_session
 from cli.street.cast import HOMES_MAX, SELLERS, Member, cast
 from cli.street.figures import DayFigures, Figures, OrderFigures
 from cli.street.stage import Stage, TradingDay, evening_before, open_stage
@@ -106,8 +105,8 @@ async def _trade(
     tell: TellProgress,
 ) -> Figures:
     """Everything between the network's start and its stop. Raises NetworkFailed."""
-    async with AsyncExitStack() as calls:
-        operators = {node.name: Node(calls, name=node.name, url=node.url, token=node.admin_token) for node in network}
+    async with open_session() as session:
+        operators = {node.name: Node(session, name=node.name, url=node.url, token=node.admin_token) for node in network}
         try:
             stage = await open_stage(
                 street=fontana.load_street(),
