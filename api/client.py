@@ -186,6 +186,11 @@ class BuyerApi:
         """An account with its balance and what is reserved."""
         return await self.node.get(f"/api/accounts/{account_id}")
 
+    async def give_meter(self, account_id: str, meter_id: str, *, code: str = "") -> Json:
+        """Say which meter measures what the account's consumer takes; `code` is its utility's, where one is needed."""
+        body = {"meter_id": meter_id, **({"code": code} if code else {})}
+        return await self.node.call("PUT", f"/api/accounts/{account_id}/meter", body)
+
     async def deposit(self, account_id: str, *, amount_minor: int, reference: str, currency: str = "") -> Json:
         """Pay into a wallet (operator), in its own currency or another; a repeat of a reference is the same deposit."""
         body = {"amount_minor": amount_minor, "reference": reference, **({"currency": currency} if currency else {})}
@@ -225,6 +230,14 @@ class BuyerApi:
     async def get_order(self, order_id: str) -> Json:
         """An order as it is now."""
         return await self.node.get(f"/api/orders/{order_id}")
+
+    async def dispute(self, order_id: str, reason: str) -> Json:
+        """Object to a settled or cancelled order."""
+        return await self.node.post(f"/api/orders/{order_id}/disputes", {"reason": reason})
+
+    async def resolve(self, dispute_id: str, outcome: str, note: str) -> Json:
+        """Decide a dispute (operator): ACCEPT_THEIRS or WITHDRAW."""
+        return await self.node.post(f"/api/disputes/{dispute_id}/resolve", {"outcome": outcome, "note": note})
 
     def order_events(self, order_id: str, *, after: int = 0) -> AsyncIterator[Json]:
         """What happens to an order, as it happens."""

@@ -57,6 +57,19 @@ async def test_an_application_buys_and_hears_of_it(rig: BuyerRig, buyer: BuyerAp
     assert kinds[0] == "order.selecting"
 
 
+async def test_an_application_gives_an_account_its_meter_and_hears_why_it_cannot_object(
+    rig: BuyerRig, buyer: BuyerApi
+) -> None:
+    assert (await buyer.give_meter(rig.account_id, "home-of-anna"))["meter_id"] == "home-of-anna"
+    order = await rig.order()
+    with pytest.raises(Refused) as refusal:
+        await buyer.dispute(order["order_id"], "Nothing came.")
+    assert refusal.value.status == 409
+    with pytest.raises(Refused) as refusal:
+        await buyer.resolve("nobody", "WITHDRAW", "A mistake.")
+    assert refusal.value.status == 403
+
+
 async def test_a_list_is_read_to_its_end(rig: BuyerRig, buyer: BuyerApi) -> None:
     for _ in range(4):
         await rig.new_account(0)
