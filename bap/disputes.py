@@ -103,10 +103,10 @@ def resolve(order: Order, outcome: Outcome, note: str, *, purse: Purse, at: Mome
 def hear_resolution(order: Order, told: Told, *, purse: Purse, at: Moment) -> Step | None:
     """The seller's decision: it holds when it asks for no more than we hold due, for that is giving in.
 
-    None when no dispute is open.
+    None when no dispute is open, unless both sides gave in at once.
     """
     if order.state is not OrderState.DISPUTED or order.dispute is None:
-        return None
+        return _crossed(order, told, purse=purse, at=at)
     ours_milli = order.dispute.buyer_total_milli
     due_milli = told.total_milli if told.total_milli is not None else ours_milli
     is_covered = order.settlement is not None or due_milli is None or due_milli <= purse.reserved_milli
@@ -114,6 +114,19 @@ def hear_resolution(order: Order, told: Told, *, purse: Purse, at: Moment) -> St
         refused = {"dispute_id": told.dispute_id, "total_milli": due_milli, "buyer_total_milli": ours_milli}
         return Step(order, (), (("order.resolution_ignored", refused),))
     return _close(order, due_milli, told.outcome or "AGREED", told.reason, purse=purse, at=at)
+
+
+def _crossed(order: Order, told: Told, *, purse: Purse, at: Moment) -> Step | None:
+    """Both sides gave in at once, each to the other's figure: of the two the lesser holds, on both sides."""
+    over, booked = order.dispute, order.settlement
+    if over is None or booked is None or over.resolution != Outcome.ACCEPT_THEIRS or order.cancelled_by:
+        return None
+    due_milli = told.total_milli
+    if due_milli is None or due_milli != over.buyer_total_milli or due_milli >= disputes.due_milli(booked):
+        return None
+    version = settling.next_version(order)
+    result = disputes.at_due(booked, due_milli, like=order.contracted_wh, now=at.trading, version=version)
+    return settling.pay(order, result, purse=purse, at=at)
 
 
 def lapse(order: Order, *, purse: Purse, at: Moment) -> Step:

@@ -287,7 +287,10 @@ def dispute(
     if order.state is OrderState.DISPUTED and order.dispute is not None:
         renewed = replace(order.dispute, buyer_total_milli=buyer_milli, seller_total_milli=seller_milli)
         changed = replace(order, dispute=renewed, updated_at=at.wall)
-        return Verdict() if renewed == order.dispute else Verdict(Step(changed))
+        if renewed == order.dispute:
+            return Verdict()
+        is_ours_new = buyer_milli != order.dispute.buyer_total_milli
+        return Verdict(Step(changed), Tell.DISPUTE if is_ours_new else Tell.NOTHING)
     if not can_advance(order, OrderEvent.DISPUTED):
         return Verdict()
     step = open_dispute(order, why, buyer_milli=buyer_milli, seller_milli=seller_milli, at=at)

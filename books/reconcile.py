@@ -2,7 +2,8 @@
 
 Both nodes list their settled orders with each other as `settled_document`s, in order of the id that is on the wire; an
 operator of both, or two operators who exchange the lists, compare them here. Every difference is a sentence that names
-the order, the slot or line, and both figures: the reason of a dispute, readable on either side.
+the order, the slot or line, and both figures: the reason of a dispute, readable on either side. Of an order whose
+dispute was decided only what is owed is compared, for whoever gave in keeps the lines of its own calculation.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 from books import statements
 from trade.money import amount_from_milli, kwh_from_wh, price_from_micro
 from trade.order import Order, Side
+from trade.quote import LineKind
 
 #: Differences that one order is charged with at most; the first ones tell the story.
 DIFFERENCES_MAX = 20
@@ -79,11 +81,17 @@ def _sentences(wire_order_id: str, buyer: Mapping[str, Any] | None, seller: Mapp
         if buyer[field] != seller[field]:
             yield f"{name}: its {field} is {buyer[field]} at the buyer's node and {seller[field]} at the seller's."
             return
-    yield from _slots(name, buyer, seller)
-    yield from _versions(name, buyer, seller)
+    if not any(_is_decided(order) for order in (buyer, seller)):
+        yield from _slots(name, buyer, seller)
+        yield from _versions(name, buyer, seller)
     owes, owed = buyer["between_nodes_milli"], seller["between_nodes_milli"]
     if owes != owed:
         yield f"{name}: the buyer's node owes {_money(owes, buyer)} for it, the seller's is owed {_money(owed, buyer)}."
+
+
+def _is_decided(order: Mapping[str, Any]) -> bool:
+    """True when a dispute was decided here: each side keeps its own lines then, and only what is owed has to agree."""
+    return any(line["kind"] == LineKind.RESOLUTION for version in order["versions"][-1:] for line in version["lines"])
 
 
 def _slots(name: str, buyer: Mapping[str, Any], seller: Mapping[str, Any]) -> Iterator[str]:

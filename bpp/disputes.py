@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 
-from bpp import refusals, serving
+from bpp import refusals, serving, settling
 from bpp.refusals import UnableToDispute, UnableToUpdate
 from bpp.seller import Moment
 from bpp.settling import Outcome
@@ -89,12 +89,12 @@ def hear_resolution(
 ) -> Outcome | None:
     """The buyer's side decided: it holds when it pays no less than we hold due, for that is giving in.
 
-    None when the dispute is over already. Raises UnableToUpdate otherwise.
+    None when the dispute is over already, unless both sides gave in at once. Raises UnableToUpdate otherwise.
     """
     dispute = order.dispute
     if order.state is not OrderState.DISPUTED or dispute is None:
         if dispute is not None and dispute.dispute_id == dispute_id:
-            return None
+            return _crossed(order, total_milli, at=at)
         raise UnableToUpdate(refusals.NOT_APPLICABLE, f"Order {order.wire_order_id!r} is not in dispute.")
     ours_milli = own_due_milli(order)
     due_milli = ours_milli if total_milli is None else total_milli
@@ -105,6 +105,18 @@ def hear_resolution(
             f" {order.currency}, or above; you name {amount_from_milli(due_milli, order.currency)}.",
         )
     return replace(_closed(order, due_milli, outcome, at=at), tell="")
+
+
+def _crossed(order: Order, total_milli: int | None, *, at: Moment) -> Outcome | None:
+    """Both sides gave in at once, each to the other's figure: of the two the lesser holds, on both sides."""
+    over, booked = order.dispute, order.settlement
+    if over is None or booked is None or over.resolution != Decision.ACCEPT_THEIRS or not order.superseded:
+        return None
+    ours_milli = disputes.due_milli(order.superseded[-1])
+    if total_milli != ours_milli or ours_milli >= disputes.due_milli(booked):
+        return None
+    result = disputes.at_due(booked, ours_milli, like=order.contracted_wh, now=at.trading, version=booked.version + 1)
+    return replace(settling.resettled(order, result, at=at), tell="")
 
 
 def lapse(order: Order, *, at: Moment) -> Outcome:

@@ -6,6 +6,7 @@ allocations, settlements, corrections, disputes and their ends are signed letter
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -197,3 +198,35 @@ async def test_a_dispute_that_nobody_decides_lapses_on_both_sides(street: Street
     ours, theirs = await street.state(order, "COMPLETED")
     assert {side["dispute"]["resolution"] for side in (ours, theirs)} == {"LESSER"}
     assert await network_agreement.check_money(street.network, deposited_minor=2_000) == 15_400
+
+
+@pytest.mark.parametrize("who", ["seller", "buyer", "both at once"])
+async def test_figures_that_differ_are_disputed_and_whoever_gives_in_both_books_agree(street: Street, who: str) -> None:
+    order = await street.buy(street.anna, "bpp-east", 1000)
+    seller, buyer = street.network["bpp-east"], street.network.bap.operator
+    await seller.rows(  # the seller's node takes it into its head that the price was 0.30
+        "UPDATE orders SET document = jsonb_set(document, '{price_micro_per_kwh,values}', '[300000]')"
+        " WHERE wire_order_id = $1 RETURNING 1",
+        order["wire_order_id"],
+    )
+    await street.network.trade_at(OVER)
+    await street.imported(street.anna, 1000)
+    await street.exported("bpp-east", 1000)
+    ours, theirs = await street.state(order, "DISPUTED")
+    for side in (ours, theirs):
+        dispute = side["dispute"]
+        assert (dispute["buyer_total_milli"], dispute["seller_total_milli"]) == (22_000, 32_000)
+        assert dispute["reason"] == "The seller's settlement differs from ours."
+    path, decision = f"/api/disputes/{ours['dispute']['dispute_id']}/resolve", {"outcome": "ACCEPT_THEIRS", "note": "x"}
+    sides = {"seller": [seller.operator], "buyer": [buyer]}.get(who, [seller.operator, buyer])
+    await asyncio.gather(*(side.post(path, decision) for side in sides), return_exceptions=True)
+    await street.state(order, "COMPLETED")
+
+    async def agreed() -> Any:
+        shown = [side["settlement"]["total_milli"] for side in await street.both(order)]
+        return shown[0] == shown[1] and shown
+
+    await street.network.until(agreed)
+    owed = await network_agreement.check_money(street.network, deposited_minor=2_000)
+    assert owed == {"seller": 22_000, "buyer": 32_000}.get(who, owed)
+    assert owed in (22_000, 32_000)

@@ -161,6 +161,20 @@ def test_the_seller_gives_in_and_may_not_decide_for_more_than_we_hold_due() -> N
     assert disputes.hear_resolution(an_ended(), end, purse=PURSE, at=at()) is None
 
 
+@pytest.mark.parametrize(("sellers_milli", "holds_milli"), [(60_000, 46_000), (40_000, 40_000)])
+def test_when_both_give_in_at_once_the_lesser_of_their_figures_holds(sellers_milli: int, holds_milli: int) -> None:
+    gave_in = resolve(in_dispute(46_000, sellers_milli), Outcome.ACCEPT_THEIRS).order
+    crossed = Told("d-1", "", 46_000, outcome="ACCEPT_THEIRS")
+    purse = Purse(0, 0)
+    step = disputes.hear_resolution(gave_in, crossed, purse=purse, at=at())
+    order = step.order if step else gave_in
+    assert order.settlement is not None and due_milli(order.settlement) == holds_milli
+    assert disputes.hear_resolution(gave_in, replace(crossed, total_milli=1), purse=purse, at=at()) is None
+    assert disputes.hear_resolution(order, crossed, purse=purse, at=at()) is None
+    if step is not None:
+        assert moved(step) == [{"payable:bpp.example": -14_000, "wallet:anna": 14_000}]
+
+
 def test_a_cancelled_orders_dispute_ends_as_its_fee() -> None:
     cancelled = in_dispute(15_750, 40_000, cancelled_by="CONSUMER")
     step = disputes.lapse(cancelled, purse=PURSE, at=at())

@@ -118,3 +118,15 @@ def test_one_order_is_charged_with_a_bounded_number_of_differences() -> None:
     long = [{**theirs[0]["slots"][0], "start": f"2016-08-02T15:{minute:02}:00Z"} for minute in range(60)]
     found = reconcile.compare(ours, [theirs[0] | {"slots": long}, theirs[1]])
     assert len(found) == reconcile.DIFFERENCES_MAX
+
+
+def test_of_an_order_that_people_decided_only_what_is_owed_is_compared() -> None:
+    ours, theirs = copy.deepcopy(lists())
+    line = {"kind": "RESOLUTION", "title": "ADD_ON", "amount_milli": -5}
+    theirs[0]["versions"][-1]["lines"].append(line)
+    theirs[0]["versions"].append(theirs[0]["versions"][-1])
+    theirs[0]["slots"][0]["price_micro_per_kwh"] = 1
+    assert sentences(ours, theirs) == []
+    theirs[0]["between_nodes_milli"] += 5
+    [sentence] = sentences(ours, theirs)
+    assert "the buyer's node owes" in sentence

@@ -149,6 +149,16 @@ def test_a_resolution_said_again_is_no_news() -> None:
     assert end(outcome.order, DUE_MILLI) is None
 
 
+@pytest.mark.parametrize(("buyers_milli", "holds_milli"), [(11_000, 11_000), (20_000, DUE_MILLI)])
+def test_when_both_give_in_at_once_the_lesser_of_their_figures_holds(buyers_milli: int, holds_milli: int) -> None:
+    gave_in = disputes.resolve(hear(a_settled(), buyers_milli), Decision.ACCEPT_THEIRS, at=moment(trading=SETTLED_AT))
+    crossed = end(gave_in.order, DUE_MILLI)
+    order = crossed.order if crossed else gave_in.order
+    assert disputes.own_due_milli(order) == holds_milli
+    assert end(gave_in.order, 0) is None
+    assert end(order, DUE_MILLI) is None
+
+
 def test_only_an_own_objection_is_withdrawn_and_only_a_named_figure_accepted() -> None:
     at = moment(trading=SETTLED_AT)
     with pytest.raises(UnableToDispute, match="only it can withdraw"):
