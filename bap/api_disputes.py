@@ -43,7 +43,11 @@ class DisputeQuery(Page):
 
 def add_routes(desk: Desk) -> None:
     """Give the desk the calls about disputes."""
+    _add_objecting(desk)
+    _add_deciding(desk)
 
+
+def _add_objecting(desk: Desk) -> None:
     @desk.route(
         "POST",
         "/api/orders/{order_id}/disputes",
@@ -86,6 +90,8 @@ def add_routes(desk: Desk) -> None:
         following = cursor(items[-1].dispute_id) if len(items) == query.limit else None
         return ListOf[DisputeOut](items=items, next=following)
 
+
+def _add_deciding(desk: Desk) -> None:
     @desk.route(
         "POST",
         "/api/disputes/{dispute_id}/resolve",

@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-import structlog
-
 from bap import buyer, closing, letters, metering, standing_runs
 from beckn.jobs import Job
 from beckn.node import Node
 from store import buyer_orders, orders
 from store.db import UnitOfWork
-
-log = structlog.get_logger("bap.jobs")
 
 #: Orders that one run of a job works on at most; the next run goes on.
 ORDERS_EACH_RUN = 500
