@@ -19,9 +19,9 @@ from bap.translate import OrderView
 from beckn.node import Node
 from store import events, transfers
 from store.db import UnitOfWork
+from trade import deadlines, ledger
 from trade import disputes as figures
-from trade import ledger
-from trade.order import Order
+from trade.order import Order, OrderState
 
 log = structlog.get_logger("bap.reckoning")
 
@@ -83,6 +83,19 @@ async def carry_out(uow: UnitOfWork, node: Node, order: Order, verdict: Verdict)
         return await _tell(uow, node, order, translate.dispute_to_wire(order, final_wh, shares.round_of(order)))
     if verdict.tell is Tell.RESOLUTION:
         return await tell_resolution(uow, node, order)
+    return order
+
+
+async def say_again(uow: UnitOfWork, node: Node, order: Order) -> Order:
+    """What a seller that was away for as long as delivery is tried still has to hear, in a fresh letter.
+
+    The objection, while it is open; our allocation, as long as a word of ours can move money.
+    """
+    at = letters.moment(node)
+    if order.state is OrderState.DISPUTED:
+        return await carry_out(uow, node, order, Verdict(None, Tell.DISPUTE))
+    if order.buyer_alloc_wh is not None and at.trading <= deadlines.corrections_until(order):
+        return await tell_allocation(uow, node, order)
     return order
 
 

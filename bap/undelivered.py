@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from bap import buyer, contracts, letters
+from bap import buyer, contracts, letters, reckoning
 from bap.buyer import Step
 from beckn.node import Node
 from beckn.outbox import Outgoing
@@ -32,6 +32,8 @@ async def on_undelivered(node: Node, uow: UnitOfWork, letter: Outgoing, outcome:
         else:
             step = await _decide(node, uow, order, letter, code=code, sentence=sentence, certain=certain)
             order = await letters.keep(uow, node, step, before=order, now=node.wall.now())
+            if letter.action == "update" and outcome.get("result") == "GIVEN_UP":
+                order = await reckoning.say_again(uow, node, order)
             letters.announce(uow, node, order, answers=letter.message_id)
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from bap import closing, metering
+from bap import closing, metering, undelivered
+from beckn.outbox import Outgoing
 from store import transfers
 from tests.support.buyer_rig import CHARGED, OPERATOR, BuyerRig, buyer_rig
 from tests.support.hand_held_claims import HandHeldClaims
@@ -454,6 +455,32 @@ async def test_a_fee_above_the_terms_waits_in_escrow_and_lapses_to_what_was_agre
     assert (shown["state"], shown["dispute"]["resolution"]) == ("CANCELLED", "LESSER")
     assert await rig.wallet() == (WALLET_MILLI - 15_500, 0)
     await assert_books_balance(rig)
+
+
+async def test_a_word_the_seller_was_away_for_is_said_again_in_a_fresh_letter(rig: BuyerRig) -> None:
+    shown = await differing(rig)
+    first = await heard(rig, "order.tags.DISPUTE")
+    lost = Outgoing(
+        seq=1,
+        letter_id="letter-1",
+        url=rig.seller.url,
+        receiver_id=rig.seller.who.subscriber_id,
+        action="update",
+        message_id=first["context"]["message_id"],
+        transaction_id=shown["transaction_id"],
+        body=b"",
+        authorization=None,
+        created_at=OVER,
+        give_up_at=OVER,
+    )
+    for outcome in ({"result": "NACK", "code": "30000", "message": "no"}, {"result": "GIVEN_UP", "message": "over"}):
+        async with rig.node.database.unit_of_work() as uow:
+            await undelivered.on_undelivered(rig.node, uow, lost, outcome, False)
+    again = await heard(rig, "order.tags.DISPUTE", 2)
+    assert again["context"]["message_id"] != first["context"]["message_id"]
+    assert values_of(again, "DISPUTE") == values_of(first, "DISPUTE")
+    await asyncio.sleep(0.2)  # a seller that refused the letter is not sent it again
+    assert sum(letter["message"].get("update_target") == "order.tags.DISPUTE" for letter in rig.seller.heard) == 2
 
 
 # --- What is refused --------------------------------------------------------------------------------------------------
