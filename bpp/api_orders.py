@@ -125,6 +125,7 @@ class Orders:
                 raise _problem(refusal, "state") from refusal
             await orders.save(uow, decision.order)
             await shelf.save_taken(uow, decision.offer)
+            await casework.note(uow, decision.order)
             await self._shop.tell(uow, decision.order, "on_status")
             await cascade_desk.follow(self._shop, uow, order, decision.order)
         return OrderOut.of(decision.order)

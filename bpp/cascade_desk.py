@@ -195,6 +195,7 @@ async def on_confirm(shop: Shop, letter: Letter, uow: Any) -> None:
     elif wire.is_carried(letter.message):
         decision = cascade.committed(order, await shelf.lock_known(uow, order.offer_id), now=shop.node.wall.now())
         await _keep(uow, order, decision)
+        await casework.note(uow, decision.order)  # it may be delivered and measured already
         provider = await shop.faces.known(uow, order.provider_id)
         await _answer_buyer(shop, uow, order, translate.order_to_wire(decision.order, provider))
     else:

@@ -30,6 +30,12 @@ async def settle_meter(shop: Shop, meter_id: str) -> int:
     return sum([await settle_noted(shop, note) for note in notes])
 
 
+async def note(uow: Any, order: Order) -> None:
+    """Have the order's meter looked at again over its time: something but a reading has changed who shares it."""
+    start, end = orders.energy_bounds(order)
+    await settling_notes.note(uow, order.meter_id, EXPORT, start, end)
+
+
 async def settle_noted(shop: Shop, note: Note) -> int:
     """Settle what a note asks for, some contracts in a unit of work, and strike it; how many there were."""
     done, after = 0, None

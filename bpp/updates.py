@@ -13,7 +13,6 @@ from bpp import cascade, cascade_desk, casework, contract, disputes, settling, s
 from bpp.shop import Shop
 from bpp.translate import AllocationNotice, DisputeNotice, ResolutionNotice, UpdateNotice, UpdateRequest
 from store import audit, orders
-from store import settling as settling_notes
 from trade.order import Order
 
 
@@ -55,8 +54,7 @@ async def _allocate(shop: Shop, uow: Any, order: Order, notice: AllocationNotice
         return order
     if order.policy.rounds > 1 and order.settlement is None:
         await orders.save(uow, heard)
-        start, end = orders.energy_bounds(heard)
-        await settling_notes.note(uow, heard.meter_id, casework.EXPORT, start, end)
+        await casework.note(uow, heard)
         uow.after_commit(lambda: shop.node.jobs.wake(casework.SETTLING_JOB))
         return replace(heard, seller_alloc_wh=None, final_wh=None)  # the answer is about the open round alone
     return await casework.look_at(shop, uow, heard, before=order, quietly=True)

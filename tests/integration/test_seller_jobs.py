@@ -187,6 +187,20 @@ async def test_cancelled_orders_have_no_claim_on_the_meter(seller: Seller) -> No
     assert (await settled(seller, one))["delivered"]["energy_wh"] == [1000]
 
 
+async def test_what_a_provider_gives_up_midway_is_shared_by_the_others_also_by_those_settled_before(
+    seller: Seller,
+) -> None:
+    one, two = await seller.contract(wanted(1000)), await seller.contract(wanted(1000, 1000))
+    await seller.move_clock(SLOT_START + HOUR)
+    await seller.measure(1000, start=SLOT_START)
+    assert (await settled(seller, one))["delivered"]["energy_wh"] == [500]
+    given_up = await seller.of_wire(two.wire_order_id)
+    await seller.asked("POST", f"/api/orders/{given_up['order_id']}/cancel", {"reason": "storm"})
+    await run_jobs(seller)
+    again = await settled(seller, one)
+    assert (again["version"], again["delivered"]["energy_wh"]) == (2, [1000])
+
+
 async def test_two_replicas_settle_every_order_once_and_the_books_balance(database_url: str) -> None:
     async with running_seller(database_url, job_batch_max=3) as seller:
         await seller.open_shop(an_offer(offered_wh=hours(10_000), gate_closure_s=0))
