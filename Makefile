@@ -29,7 +29,7 @@ down: $(INSTALLED)  ## stop it; its databases are kept
 	@.venv/bin/powershare down
 
 test: $(INSTALLED)  ## every test
-	@$(RUN) pytest $(TESTS)
+	@$(RUN) pytest --numprocesses auto --dist loadfile $(TESTS)
 
 check: $(INSTALLED)  ## format, lint, types, import contracts, unit tests
 	@$(MAKE) -j4 --output-sync=target --keep-going check-format check-lint check-types check-imports check-unit
@@ -47,7 +47,7 @@ check-imports: $(INSTALLED)
 	@.venv/bin/lint-imports --no-logo 2>/dev/null | grep -v '^$$' | tail -n 20; exit $${PIPESTATUS[0]}
 
 check-unit: $(INSTALLED)
-	@$(RUN) pytest tests/unit
+	@$(RUN) pytest --numprocesses auto tests/unit
 
 bench: $(INSTALLED)  ## how fast, in one table and bench.json
 	@$(RUN) bench

@@ -124,7 +124,10 @@ async def candidates(
     """The next offers that may answer at `now` (trading clock), by their lowest price and id; `by` is `narrowest`'s."""
     query = _Query()
     clock = query.place_of(now)
-    query.compared.append(f"valid_from <= {clock} AND valid_until > {clock} AND ends_at > {clock}")
+    query.compared.append(
+        f"valid_from <= {clock} AND valid_until > {clock}"
+        f" AND ends_at - make_interval(secs => slot_s + gate_closure_s) >= {clock}"  # the last slot's gate
+    )
     for conditions, kept in ((_LOOKED_UP, query.looked_up), (_COMPARED, query.compared)):
         for name, condition in conditions.items():
             value = getattr(wish, name)

@@ -237,7 +237,9 @@ def test_books_that_balance_and_agree_are_said_to(terminal: Terminal) -> None:
 
 
 def test_a_balance_that_no_transfer_explains_is_found(terminal: Terminal) -> None:
-    terminal.execute("bpp-solo", "INSERT INTO ledger_accounts VALUES ('wallet:thief', 'USD', false, 500)")
+    terminal.execute(
+        "bpp-solo", "INSERT INTO ledger_accounts (account, currency, balance_milli) VALUES ('wallet:thief', 'USD', 500)"
+    )
     try:
         done = terminal.run("ledger", "check", "bap", "bpp-solo")
         assert done.returncode == 1
