@@ -1,8 +1,10 @@
 """Letters in and letters out: the inbox and outbox rows, written in batches.
 
 Fits the ports of `beckn.inbox` and `beckn.outbox` by shape: rows go in as tuples in the order of the columns named
-here, because turning 256 rows into one `unnest` is then a single `zip`. A *claim* says which process holds a letter
-and until when; a claim that lapsed may be taken over. The raw bytes are kept as received or as they will be sent.
+here, because turning 256 rows into one `unnest` is then a single `zip`. A row that goes alone, as most do, goes as
+VALUES: the server cannot know how long an array is, and would plan such a statement anew each time. A *claim* says
+which process holds a letter and until when; a claim that lapsed may be taken over. The raw bytes are kept as received
+or as they will be sent.
 """
 
 from __future__ import annotations
@@ -21,15 +23,22 @@ InboxRow = tuple[str, str, str, str, bytes, bytes, str, bytes, str, datetime]
 # give_up_at
 OutboxRow = tuple[str, str, str, str, str, str, bytes, str | None, datetime, datetime]
 
-_ADD = """
+_ADD_ROWS = """
 INSERT INTO inbox (letter_id, signer_id, action, message_id, variant, digest, transaction_id, body, headers,
                    received_at, claimed_by, claimed_until)
 SELECT l, s, a, m, v, d, t, b, h::jsonb, r, $11, $12
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::bytea[], $7::text[], $8::bytea[],
-            $9::text[], $10::timestamptz[]) AS x(l, s, a, m, v, d, t, b, h, r)
+FROM {rows} AS x(l, s, a, m, v, d, t, b, h, r)
 ON CONFLICT ON CONSTRAINT inbox_once DO NOTHING
 RETURNING letter_id
 """
+_ADD = _ADD_ROWS.format(
+    rows="unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::bytea[], $7::text[], $8::bytea[],"
+    " $9::text[], $10::timestamptz[])"
+)
+_ADD_ONE = _ADD_ROWS.format(
+    rows="(VALUES ($1::text, $2::text, $3::text, $4::text, $5::bytea, $6::bytea, $7::text, $8::bytea, $9::text,"
+    " $10::timestamptz))"
+)
 
 _KNOWN = """
 SELECT x.l, inbox.digest
@@ -50,7 +59,7 @@ WHERE letter_id IN (
 RETURNING letter_id, signer_id, body, headers, received_at, attempts
 """
 
-_POST = """
+_POST_ROWS = """
 INSERT INTO outbox (letter_id, destination_url, receiver_id, action, message_id, transaction_id, body, "authorization",
                     created_at, give_up_at, next_at, claimed_by, claimed_until)
 SELECT l, u, c, a, m, t, b, z, n, g, greatest(n, k),
@@ -60,13 +69,19 @@ FROM (
         SELECT 1 FROM outbox AS earlier
         WHERE earlier.transaction_id = t AND earlier.destination_url = u AND earlier.state = 'QUEUED'
           AND earlier.claimed_by IS DISTINCT FROM $12) AS held
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::text[],
-                $9::timestamptz[], $10::timestamptz[], $11::timestamptz[]) WITH ORDINALITY
-         AS x(l, u, c, a, m, t, b, z, n, g, k, position)
+    FROM {rows} AS x(l, u, c, a, m, t, b, z, n, g, k, position)
 ) AS y
 ORDER BY position
 RETURNING seq, letter_id, claimed_by IS NOT NULL AS held
 """
+_POST = _POST_ROWS.format(
+    rows="unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::text[],"
+    " $9::timestamptz[], $10::timestamptz[], $11::timestamptz[]) WITH ORDINALITY"
+)
+_POST_ONE = _POST_ROWS.format(
+    rows="(VALUES ($1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::bytea, $8::text, $9::timestamptz,"
+    " $10::timestamptz, $11::timestamptz, 1))"
+)
 
 _CLAIM_OUTGOING = """
 UPDATE outbox SET claimed_by = $1, claimed_until = $3, uncertain = uncertain OR claimed_by IS NOT NULL
@@ -86,13 +101,15 @@ RETURNING seq, letter_id, destination_url, receiver_id, action, message_id, tran
 
 # An acknowledgement forgotten in a crash of the server costs one more delivery, which the peer knows for a repeat; so
 # this commit need not wait for the disk. `set_config` is for this statement's transaction only.
-_SENT = """
+_SENT_ROWS = """
 WITH relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true) AS setting)
 UPDATE outbox SET state = 'SENT', attempts = attempts + 1, finished_at = x.f, outcome = x.o::jsonb,
                   claimed_by = NULL, claimed_until = NULL
-FROM unnest($1::bigint[], $2::timestamptz[], $3::text[]) AS x(q, f, o), relaxed
+FROM {rows} AS x(q, f, o), relaxed
 WHERE seq = x.q AND state = 'QUEUED' AND relaxed.setting = 'off'
 """
+_SENT = _SENT_ROWS.format(rows="unnest($1::bigint[], $2::timestamptz[], $3::text[])")
+_SENT_ONE = _SENT_ROWS.format(rows="(VALUES ($1::bigint, $2::timestamptz, $3::text))")
 
 _RETRY = """
 UPDATE outbox SET attempts = attempts + x.a, uncertain = uncertain OR x.u, next_at = x.n,
@@ -119,8 +136,9 @@ class InboxRows:
         are held by `claimed_by` from the start, or by nobody when it is None.
         """
         async with self._database.connection() as connection:
+            statement, columns = (_ADD_ONE, rows[0]) if len(rows) == 1 else (_ADD, zip(*rows, strict=True))
             stored = await connection.fetch(
-                _ADD, *zip(*rows, strict=True), claimed_by, claimed_until if claimed_by is not None else None
+                statement, *columns, claimed_by, claimed_until if claimed_by is not None else None
             )
             if len(stored) == len(rows):
                 return ["NEW"] * len(rows)
@@ -220,9 +238,12 @@ class OutboxRows:
         A letter is not held when it must wait for `not_before`, or for an earlier one of its destination and
         transaction that is not held by the same process.
         """
-        stored = await uow.connection.fetch(
-            _POST, *zip(*rows, strict=True), list(not_before), claimed_by, claimed_until
-        )
+        if len(rows) == 1:
+            stored = await uow.connection.fetch(_POST_ONE, *rows[0], not_before[0], claimed_by, claimed_until)
+        else:
+            stored = await uow.connection.fetch(
+                _POST, *zip(*rows, strict=True), list(not_before), claimed_by, claimed_until
+            )
         by_id = {record[1]: (record[0], record[2]) for record in stored}
         return [by_id[row[0]] for row in rows]
 
@@ -252,7 +273,10 @@ class OutboxRows:
     async def sent(self, results: Sequence[tuple[int, datetime, str]]) -> None:
         """Note acknowledged letters: seq, when, outcome (JSON)."""
         async with self._database.connection() as connection:
-            await connection.execute(_SENT, *zip(*results, strict=True))
+            if len(results) == 1:
+                await connection.execute(_SENT_ONE, *results[0])
+            else:
+                await connection.execute(_SENT, *zip(*results, strict=True))
 
     async def retry(self, results: Sequence[tuple[int, int, bool, datetime, str | None]], *, claimed_by: str) -> None:
         """Give letters back to be tried later: seq, attempts made now (0 or 1), whether the peer may have got it,
