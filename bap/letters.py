@@ -71,7 +71,11 @@ def announce(uow: UnitOfWork, node: Node, order: Order, *, answers: str = "") ->
 
     The order itself goes along, so that a request that waited need not read it.
     """
-    nudge_after(uow, node, order_channel(order), {"answers": answers, "order": order_document.to_document(order)})
+
+    def told() -> dict[str, Any]:
+        return {"answers": answers, "order": order_document.to_document(order)}
+
+    nudge_after(uow, node, order_channel(order), told)
 
 
 def order_channel(order: Order) -> str:

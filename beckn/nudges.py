@@ -52,9 +52,17 @@ class Nudges:
         self.trouble = "not connected yet" if redis_url else ""
 
     def nudge(self, channel: str, payload: Any = None) -> None:
-        """Tell every listener of `channel`, here at once and in other replicas soon. `payload` must be JSON."""
+        """Tell every listener of `channel`, here at once and in other replicas soon.
+
+        `payload` must be JSON, or a function that makes it: most nudges are heard by nobody, and theirs is not made.
+        """
+        is_alone = self._redis is None or self.trouble or time.monotonic() < self._alone_until
+        if is_alone and channel not in self._listeners:
+            return
+        if callable(payload):
+            payload = payload()
         self._deliver(channel, payload)
-        if self._redis is None or self.trouble or time.monotonic() < self._alone_until:
+        if is_alone:
             return
         if len(self._publishing) < WAITING_MAX:
             task = asyncio.create_task(self._publish(channel, payload))

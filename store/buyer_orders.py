@@ -19,12 +19,13 @@ from trade.order import Order, OrderState
 
 _OWNED = "FROM orders o JOIN customer_accounts a USING (account_id) WHERE o.side = 'BUYER'"
 
-#: What both statements below end with: the order's events for the app its account belongs to, if `kept` has a row.
+#: What both statements below end with: the order's events for the app its account belongs to, if `kept` has a row. One
+#: event, the usual number, goes as VALUES, so that the database need not plan the statement anew for every array.
 _TELL = f"""
 ), told AS (
   INSERT INTO events (token_id, subject, kind, data, at)
   SELECT a.token_id, 'order:' || $1::text, given.kind, given.data, $15
-    FROM kept, customer_accounts a, unnest($13::text[], $14::jsonb[]) WITH ORDINALITY AS given(kind, data, position)
+    FROM kept, customer_accounts a, {{events}} AS given(kind, data, position)
    WHERE a.account_id = $4 ORDER BY position
   RETURNING seq, token_id, kind, at
 ), {QUEUE}
@@ -47,6 +48,9 @@ WITH kept AS (
   ON CONFLICT DO NOTHING RETURNING 1
 {_TELL}
 """  # noqa: S608 - made of constants
+_MANY, _ONE = "unnest($13::text[], $14::jsonb[]) WITH ORDINALITY", "(VALUES ($13::text, $14::jsonb, 1))"
+_UPDATE_MANY, _UPDATE_ONE = (_UPDATE.format(events=events) for events in (_MANY, _ONE))
+_INSERT_MANY, _INSERT_ONE = (_INSERT.format(events=events) for events in (_MANY, _ONE))
 
 
 async def insert(uow: UnitOfWork, order: Order, events: Sequence[tuple[str, dict[str, Any]]], *, now: datetime) -> bool:
@@ -55,7 +59,8 @@ async def insert(uow: UnitOfWork, order: Order, events: Sequence[tuple[str, dict
     Raises OrderExists when its id or its session is taken.
     """
     given = (order.transaction_id, order.counterparty_id, order.provider_id, order.created_at)
-    row = await uow.connection.fetchrow(_INSERT, *_row(order), *_told(events), now, *_settling(order), *given)
+    statement = _INSERT_ONE if len(events) == 1 else _INSERT_MANY
+    row = await uow.connection.fetchrow(statement, *_row(order), *_told(events), now, *_settling(order), *given)
     if not row["kept"]:
         raise OrderExists(order.order_id)
     return bool(row["queued"])
@@ -66,13 +71,17 @@ async def save(uow: UnitOfWork, order: Order, events: Sequence[tuple[str, dict[s
 
     Raises OrderMissing when there is no such order.
     """
-    row = await uow.connection.fetchrow(_UPDATE, *_row(order), *_told(events), now, *_settling(order))
+    statement = _UPDATE_ONE if len(events) == 1 else _UPDATE_MANY
+    row = await uow.connection.fetchrow(statement, *_row(order), *_told(events), now, *_settling(order))
     if not row["kept"]:
         raise OrderMissing(order.order_id)
     return bool(row["queued"])
 
 
-def _told(events: Sequence[tuple[str, dict[str, Any]]]) -> tuple[list[str], list[dict[str, Any]]]:
+def _told(events: Sequence[tuple[str, dict[str, Any]]]) -> tuple[Any, Any]:
+    """Kinds and data of events, for `_ONE` or for `_MANY`."""
+    if len(events) == 1:
+        return events[0]
     return [kind for kind, _ in events], [data for _, data in events]
 
 

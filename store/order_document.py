@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from trade.money import Series
@@ -43,6 +44,9 @@ _TEXTS = (
 )
 #: Series that an order may not have yet.
 _GROWING = ("available_wh", "curtailed_wh", "buyer_alloc_wh", "seller_alloc_wh", "final_wh")
+#: Every order carries its policy whole, and a node knows few: they are taken apart and made once.
+POLICIES_REMEMBERED = 256
+_POLICY_FIELDS = frozenset(field.name for field in fields(Policy))
 _ENUMS = {"settlement": SettlementRule, "allocation": AllocationRule, "penalty": PenaltyRule, "rounding": Rounding}
 
 
@@ -113,15 +117,23 @@ def from_document(document: dict[str, Any]) -> Order:
 
 def policy_to_document(policy: Policy) -> dict[str, Any]:
     """A policy as JSON values: every field by its own name, unless it has its default."""
-    said = {field.name: getattr(policy, field.name) for field in fields(policy)}
-    defaults = {field.name: field.default for field in fields(policy)}
-    return {name: value for name, value in said.items() if value != defaults[name]}
+    return dict(_policy_said(policy))
+
+
+@lru_cache(maxsize=POLICIES_REMEMBERED)
+def _policy_said(policy: Policy) -> tuple[tuple[str, Any], ...]:
+    said = ((field.name, getattr(policy, field.name), field.default) for field in fields(policy))
+    return tuple((name, value) for name, value, default in said if value != default)
 
 
 def policy_from_document(document: dict[str, Any]) -> Policy:
     """The policy that `policy_to_document` wrote; a field that a document does not have takes its default."""
-    known = {field.name for field in fields(Policy)}
-    said: dict[str, Any] = {name: value for name, value in document.items() if name in known}
+    return _policy_of(tuple((name, value) for name, value in document.items() if name in _POLICY_FIELDS))
+
+
+@lru_cache(maxsize=POLICIES_REMEMBERED)
+def _policy_of(document: tuple[tuple[str, Any], ...]) -> Policy:
+    said: dict[str, Any] = dict(document)
     said |= {name: kind(said[name]) for name, kind in _ENUMS.items() if name in said}
     return Policy(**said)
 

@@ -343,8 +343,8 @@ def _row(order: Order) -> tuple[Any, ...]:
 
 def energy_bounds(order: Order) -> tuple[datetime, datetime]:
     """Start of the first slot that holds energy and end of the last; the whole series when none does."""
-    slots = [slot for slot, energy_wh in order.contracted_wh.items() if energy_wh]
-    return (slots[0].start, slots[-1].end) if slots else (order.delivery_start, order.delivery_end)
+    span = order.contracted_wh.span
+    return span.start, span.end
 
 
 def _order(document: dict[str, Any] | None) -> Order | None:
