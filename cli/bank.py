@@ -13,12 +13,11 @@ import orjson
 import typer
 
 from cli import ask, show, where
+from cli.options import Directory, NodeName
 from cli.where import DIRECTORY, NotFound
 
 app = typer.Typer(help="Money by bank: statements in, what waits for you, payouts out.", no_args_is_help=True)
 
-Directory = Annotated[Path, typer.Option(help="Where the network that stays up keeps its things.")]
-NodeName = Annotated[str, typer.Option("--node", help="The node's URL, or its name in the network that is up.")]
 #: How long the node may take to book a file, seconds.
 BOOKED_S_MAX = 120.0
 

@@ -8,8 +8,9 @@ from urllib.parse import urlencode
 
 import typer
 
-from cli import show, where
-from cli.where import DIRECTORY, NotFound
+from cli import registry_desk, show
+from cli.options import Directory
+from cli.where import DIRECTORY
 
 app = typer.Typer(
     help="Which node holds which meter. Speaks to the registry at REGISTRY_URL with ADMIN_TOKEN, or to that of the "
@@ -17,7 +18,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Directory = Annotated[Path, typer.Option(help="Where the network that stays up keeps its things.")]
 Meter = Annotated[str, typer.Argument(help="A meter's id, or the 64 hex digits the registry knows it by.")]
 
 
@@ -33,7 +33,7 @@ def list_(
     after = ""
     while True:
         query = urlencode({**narrowed, "limit": 500} | ({"after": after} if after else {}))
-        page = _tell("GET", f"/api/meter_claims?{query}", directory)
+        page = registry_desk.tell("GET", f"/api/meter_claims?{query}", directory)
         rows += page["items"]
         if page["next"] is None:
             break
@@ -54,7 +54,7 @@ def release(
 ) -> None:
     """Free a meter that its holder does not let go of, so that another node can register it."""
     body = {"meter_hash": _hash(meter, directory), "flow": flow, "reason": reason}
-    freed = _tell("POST", "/api/meter_claims/release", directory, body)
+    freed = registry_desk.tell("POST", "/api/meter_claims/release", directory, body)
     typer.echo(f"{freed['flow']} of meter {freed['meter_hash'][:12]}... is free; {freed['subscriber_id']} held it.")
 
 
@@ -69,15 +69,4 @@ def _hash(meter: str, directory: Path) -> str:
         meter_id = bare_meter_id(meter)
     except MeterIdRefused as refusal:
         show.fail(refusal)
-    return meter_hash(bytes.fromhex(_tell("GET", "/meter_claims/salt", directory)["salt"]), meter_id)
-
-
-def _tell(method: str, path: str, directory: Path, body: Any = None) -> Any:
-    """Speak to the registry; end the command when it cannot be reached or says no."""
-    from cli import ask
-
-    try:
-        url, token = where.registry(directory)
-        return ask.tell(method, url + path, token=token, body=body)
-    except (NotFound, ask.NoAnswer, ask.Refused) as error:
-        show.fail(error)
+    return meter_hash(bytes.fromhex(registry_desk.tell("GET", "/meter_claims/salt", directory)["salt"]), meter_id)

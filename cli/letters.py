@@ -15,6 +15,7 @@ import orjson
 import typer
 
 from cli import show, where
+from cli.options import Directory
 from cli.where import DIRECTORY, NotFound
 
 T = TypeVar("T")
@@ -24,7 +25,6 @@ outbox = typer.Typer(
 )
 inbox = typer.Typer(help="Letters this node received and could not process.", no_args_is_help=True)
 
-Directory = Annotated[Path, typer.Option(help="Where the network that stays up keeps its things.")]
 NodeName = Annotated[
     str, typer.Option("--node", help="A node of the network that is up; else the one at DATABASE_URL.")
 ]

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from cli import bank, claims, letters, meters, show, statements, subscribers, where
+from cli.options import Directory
 from cli.where import DIRECTORY, NotFound
 
 app = typer.Typer(
@@ -34,7 +35,6 @@ app.command()(statements.reconcile)
 app.add_typer(meters.app, name="meter")
 
 ROLES = ("registry", "gateway", "bap", "bpp")
-Directory = Annotated[Path, typer.Option(help="Where the network that stays up keeps its things.")]
 NodeName = Annotated[str, typer.Option("--node", help="A node of the network that is up; else the environment's.")]
 
 

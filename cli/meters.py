@@ -13,6 +13,7 @@ from urllib.parse import quote
 import typer
 
 from cli import show, where
+from cli.options import Directory, NodeName, Token
 from cli.where import DIRECTORY, NotFound
 
 if TYPE_CHECKING:
@@ -20,10 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Meter data: bring files in, see what looks wrong, fill gaps.", no_args_is_help=True)
 
-Directory = Annotated[Path, typer.Option(help="Where the network that stays up keeps its things.")]
 MeterId = Annotated[str, typer.Option("--meter", help="The meter's id: an mRID, or what its provider or account says.")]
-NodeName = Annotated[str, typer.Option("--node", help="The node's URL, or its name in the network that is up.")]
-Token = Annotated[str, typer.Option(envvar="POWERSHARE_TOKEN", help="Whose call it is; none: the node's operator's.")]
 Flow = Annotated[str, typer.Option(help="EXPORT or IMPORT; none: what the node usually means.")]
 Start = Annotated[str, typer.Option(help="First instant, RFC 3339 with a zone.")]
 End = Annotated[str, typer.Option(help="Instant after the last, RFC 3339 with a zone.")]

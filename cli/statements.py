@@ -15,13 +15,11 @@ from urllib.parse import quote, urlencode
 import typer
 
 from cli import show, where
+from cli.options import Directory, NodeName, Token
 from cli.where import DIRECTORY, NotFound
 
 app = typer.Typer(help="Statements and invoices: fetch them signed, check a signature.", no_args_is_help=True)
 
-Directory = Annotated[Path, typer.Option(help="Where the network that stays up keeps its things.")]
-NodeName = Annotated[str, typer.Option("--node", help="The node's URL, or its name in the network that is up.")]
-Token = Annotated[str, typer.Option(envvar="POWERSHARE_TOKEN", help="Whose call it is; none: the node's operator's.")]
 
 #: Settled orders asked for at once.
 _PAGE = 200

@@ -9,8 +9,9 @@ from urllib.parse import quote
 
 import typer
 
-from cli import show, where
-from cli.where import DIRECTORY, NotFound
+from cli import registry_desk, show
+from cli.options import Directory
+from cli.where import DIRECTORY
 
 app = typer.Typer(
     help="Who is on the network: list, add, approve, suspend, revoke. Speaks to the registry at REGISTRY_URL with "
@@ -18,7 +19,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Directory = Annotated[Path, typer.Option(help="Where the network that stays up keeps its things.")]
 SubscriberId = Annotated[str, typer.Argument(help="The subscriber's id, normally its domain name.")]
 Type = Annotated[str, typer.Option("--type", help="Only in this role: BAP, BPP or BG.")]
 Domain = Annotated[str, typer.Option(help="Only in this domain.")]
@@ -36,7 +36,7 @@ def list_(
     after = ""
     while True:
         query = f"?limit=500{status and f'&status={quote(status)}'}{after and f'&after={quote(after)}'}"
-        page = _tell("GET", f"/api/subscribers{query}", directory)
+        page = registry_desk.tell("GET", f"/api/subscribers{query}", directory)
         rows += page["items"]
         if page["next"] is None:
             break
@@ -92,7 +92,7 @@ def add(
         "status": "INITIATED" if pending else "SUBSCRIBED",
         "reason": reason,
     }
-    _tell("POST", "/api/subscribers", directory, record)
+    registry_desk.tell("POST", "/api/subscribers", directory, record)
     typer.echo(f"{subscriber_id} is {record['status']}.")
 
 
@@ -141,20 +141,9 @@ def revoke(
 def _act(act: str, subscriber_id: str, directory: Path, **named: str) -> None:
     body = {name: value for name, value in named.items() if value}
     body.setdefault("reason", f"{act} at the terminal")
-    answer = _tell("POST", f"/api/subscribers/{quote(subscriber_id, safe='')}/{act}", directory, body)
+    answer = registry_desk.tell("POST", f"/api/subscribers/{quote(subscriber_id, safe='')}/{act}", directory, body)
     for row in answer.get("items", [answer]):
         typer.echo(f"{row['subscriber_id']} {row['type']} {row['key_id']} is {row['status']}.")
-
-
-def _tell(method: str, path: str, directory: Path, body: Any = None) -> Any:
-    """Speak to the registry; end the command when it cannot be reached or says no."""
-    from cli import ask
-
-    try:
-        url, token = where.registry(directory)
-        return ask.tell(method, url + path, token=token, body=body)
-    except (NotFound, ask.NoAnswer, ask.Refused) as error:
-        show.fail(error)
 
 
 def _instant(moment: datetime) -> str:
