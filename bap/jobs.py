@@ -1,4 +1,8 @@
-"""The wake-ups of the buyer's node. Each takes one order at a time, locked, in a unit of work of its own."""
+"""The wake-ups of the buyer's node. Each takes one order at a time, locked, in a unit of work of its own.
+
+Only deliveries start in dozens: those of a street all begin at midnight, nothing is decided about them, and
+nobody is written to.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,8 @@ from store.db import UnitOfWork
 
 #: Orders that one run of a job works on at most; the next run goes on.
 ORDERS_EACH_RUN = 500
+#: Deliveries that start in one unit of work.
+STARTED_AT_ONCE = 50
 
 
 async def chase_unanswered(node: Node) -> None:
@@ -52,7 +58,7 @@ async def start_deliveries(node: Node) -> None:
 
 
 async def _start_next(node: Node, uow: UnitOfWork) -> bool:
-    due = await orders.to_start(uow, node.trading.now(), 1)
+    due = await orders.to_start(uow, node.trading.now(), STARTED_AT_ONCE)
     for order in due:
         step = buyer.start_delivery(order, now=node.wall.now())
         if step is not None:

@@ -118,7 +118,7 @@ class Database:
     @asynccontextmanager
     async def unit_of_work(self) -> AsyncIterator[UnitOfWork]:
         """One transaction: commits on a clean exit, rolls back on an exception, then runs what waits for the commit."""
-        async with self._turn(), self.pool.acquire(timeout=ACQUIRE_S_MAX) as connection:
+        async with self._turn(), self.connection() as connection:
             unit = UnitOfWork(connection)
             transaction = connection.transaction()
             await transaction.start()
@@ -135,7 +135,10 @@ class Database:
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
         """A place among the units of work that may have a connection; raises TimeoutError like the pool does."""
-        async with asyncio.timeout(ACQUIRE_S_MAX):
+        if self._units.locked():
+            async with asyncio.timeout(ACQUIRE_S_MAX):
+                await self._units.acquire()
+        else:  # nobody is before us: no waiting, and no timer
             await self._units.acquire()
         try:
             yield
@@ -145,8 +148,13 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
         """A connection for single statements, each of which is its own transaction."""
-        async with self.pool.acquire(timeout=ACQUIRE_S_MAX) as connection:
+        pool = self.pool
+        async with asyncio.timeout(ACQUIRE_S_MAX):  # the pool's own `timeout` would start a task for every connection
+            connection = await pool.acquire()
+        try:
             yield connection
+        finally:
+            await pool.release(connection)
 
     async def check(self) -> None:
         """Ask the server for an answer; raises when there is none."""

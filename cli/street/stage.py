@@ -23,8 +23,8 @@ R = TypeVar("R")
 EVENING_BEFORE = timedelta(hours=6)
 #: What every home pays into its wallet for each day of the demo, cents: more than the dearest day costs.
 DEPOSIT_PER_DAY_MINOR = 20_00
-#: How many conversations the demo holds at once.
-AT_ONCE = 8
+#: How many conversations the demo holds at once: enough that both cores have work while some wait for the disk.
+AT_ONCE = 16
 
 
 @dataclass(slots=True)
