@@ -23,7 +23,7 @@ demo: $(INSTALLED)  ## trade one recorded day of a real street
 		$(if $(HOMES),--homes $(HOMES)) $(if $(SEED),--seed $(SEED)) $(if $(POLICY),--policy $(POLICY)) $(if $(RECORD),--record $(RECORD))
 
 up: $(INSTALLED)  ## a network that stays up, under .run/
-	@.venv/bin/powershare up $(if $(RECORD),--record $(RECORD))
+	@.venv/bin/powershare up $(if $(PORT),--first-port $(PORT)) $(if $(RECORD),--record $(RECORD))
 
 down: $(INSTALLED)  ## stop it; its databases are kept
 	@.venv/bin/powershare down

@@ -73,6 +73,12 @@ def up(
     record: Annotated[
         Path | None, typer.Option(help="Write every wire message, as received, into this folder.")
     ] = None,
+    utility: Annotated[
+        bool, typer.Option("--utility", help="With a utility's node, which every BPP asks to carry its orders.")
+    ] = False,
+    trading_start: Annotated[
+        str, typer.Option(help="Date energy by a clock of its own from this instant (RFC 3339); see `clock`.")
+    ] = "",
 ) -> None:
     """Start a network that stays up: registry, gateway, BAP and three BPPs, each its own process."""
     from cli import standing
@@ -80,9 +86,10 @@ def up(
     if where.is_up(directory):
         typer.echo(f"A network is up already in {directory}.", err=True)
     else:
+        wish = standing.Wish(directory, first_port, record, has_utility=utility, trading_start=trading_start)
         try:
             with show.progress() as report:
-                standing.up(directory, sellers=standing.SELLERS, first_port=first_port, record=record, report=report)
+                standing.up(wish, report=report)
         except standing.UnableToStand as failure:
             show.fail(failure)
     rows = [(node.name, node.subscriber_id, node.url, node.admin_token) for node in where.nodes(directory)]
@@ -98,6 +105,21 @@ def down(directory: Directory = DIRECTORY) -> None:
     from cli import standing
 
     typer.echo("The network is down." if standing.down(directory) else f"No network is up in {directory}.")
+
+
+@app.command()
+def clock(
+    to: Annotated[str, typer.Option(help="Move it to this instant (RFC 3339); without it, only show it.")] = "",
+    directory: Directory = DIRECTORY,
+) -> None:
+    """Show the network's trading clock, or move one that `up --trading-start` began; what falls due is done at once."""
+    from cli import clock as clocks
+    from cli.ask import NoAnswer, Refused
+
+    try:
+        show.table(("node", "clock", "trading time"), clocks.read(directory, to=to))
+    except (NotFound, NoAnswer, Refused) as error:
+        show.fail(error)
 
 
 @app.command()

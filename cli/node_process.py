@@ -116,7 +116,7 @@ def free_ports(wanted: Sequence[int]) -> list[int]:
     ports: list[int] = []
     for wish in wanted:
         if wish and not _is_free(wish):
-            raise PortTaken(f"port {wish} is in use; stop what uses it or choose another")
+            raise PortTaken(f"port {wish} is in use; stop what uses it, or choose another (up: --first-port)")
         ports.append(wish or next(port for port in candidates if port not in ports and _is_free(port)))
     return ports
 

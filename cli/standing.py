@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -35,16 +36,47 @@ class UnableToStand(RuntimeError):
     """The network did not come up; the sentence says why."""
 
 
-def up(directory: Path, *, sellers: tuple[str, ...], first_port: int, record: Path | None, report: Report) -> None:
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What network shall stand, kept where."""
+
+    directory: Path
+    first_port: int
+    #: Where every wire message is recorded; None: nowhere.
+    record: Path | None = None
+    #: With a utility's node, which every BPP asks.
+    has_utility: bool = False
+    #: Where a driven trading clock starts, RFC 3339; empty: the wall clock dates energy.
+    trading_start: str = ""
+
+    def order(self) -> dict[str, Any]:
+        """What the supervisor is told, as JSON."""
+        return {
+            "directory": str(self.directory.resolve()),
+            "first_port": self.first_port,
+            "record": None if self.record is None else str(self.record.resolve()),
+            "has_utility": self.has_utility,
+            "trading_start": self.trading_start,
+        }
+
+
+def plan_of(order: dict[str, Any]) -> Plan:
+    """The network that an order asks for."""
+    start = order["trading_start"]
+    return Plan.of(
+        bpps=SELLERS,
+        settings={"TRADING_CLOCK": "driven", "TRADING_START": start} if start else {},
+        directory=Path(order["directory"]),
+        record=Path(order["record"]) if order["record"] else None,
+        first_port=order["first_port"],
+        utility=order["has_utility"],
+    )
+
+
+def up(wish: Wish, *, report: Report) -> None:
     """Start a supervisor and wait until its network is ready; raises UnableToStand. Call it when none is up."""
-    logs = directory / "logs"
+    order, logs = wish.order(), wish.directory / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    order = {
-        "directory": str(directory.resolve()),
-        "sellers": sellers,
-        "first_port": first_port,
-        "record": None if record is None else str(record.resolve()),
-    }
     with (logs / "supervisor.log").open("ab") as log:
         supervisor = subprocess.Popen(
             [sys.executable, "-m", "cli.standing", orjson.dumps(order).decode()],
@@ -99,15 +131,9 @@ def supervise(order: dict[str, Any]) -> int:
     (directory / "supervisor.pid").write_text(f"{os.getpid()}\n")
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    plan = Plan.of(
-        bpps=tuple(order["sellers"]),
-        directory=directory,
-        record=Path(order["record"]) if order["record"] else None,
-        first_port=order["first_port"],
-    )
     try:
         with Network.start(
-            plan, report=lambda stage, done, total: _say({"stage": stage, "done": done, "total": total})
+            plan_of(order), report=lambda stage, done, total: _say({"stage": stage, "done": done, "total": total})
         ) as network:
             _write_state(directory, network)
             _say({"ready": True})

@@ -40,3 +40,8 @@ def test_a_python_that_is_too_old_or_lacks_venv_is_answered_with_the_line_that_i
         )
         assert done.returncode != 0
         assert line in done.stderr
+
+
+def test_a_network_stands_on_the_ports_that_were_asked_for() -> None:
+    assert _would_run("up").endswith(".venv/bin/powershare up")
+    assert _would_run("up", "PORT=9001").endswith("powershare up --first-port 9001")
