@@ -12,11 +12,11 @@ from api.paging import ListOf, Page, Strict, cursor, read_cursor
 from api.problems import not_found
 from bap import disputes, letters, reckoning
 from bap.api_calls import READERS, reading, unit_of_work, visible_to
-from bap.disputes import Outcome
 from bap.settling import Tell, Verdict
 from store import audit, buyer_orders, buyer_settling
 from store import disputes as stored
 from store.db import UnitOfWork
+from trade.disputes import Decision
 from trade.order import Order, Side
 
 _TAGS = ["disputes"]
@@ -31,7 +31,7 @@ class DisputeIn(Strict):
 class DecisionIn(Strict):
     """How a dispute ends: the seller's figure is accepted, or an objection of this side is withdrawn."""
 
-    outcome: Outcome
+    outcome: Decision
     note: str = Field(min_length=1, max_length=500, description="Why; kept in the audit trail and told to the seller")
 
 

@@ -10,21 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
 
 from bap import settling
 from bap.buyer import NotNow, Step
 from bap.settling import Moment, Purse
 from trade import deadlines, disputes, ledger
+from trade.disputes import Decision
 from trade.order import Dispute, Order, OrderEvent, OrderState, Side, advance, can_advance
 from trade.quote import TITLES, LineKind, QuoteLine
-
-
-class Outcome(StrEnum):
-    """How a person may end a dispute."""
-
-    ACCEPT_THEIRS = "ACCEPT_THEIRS"
-    WITHDRAW = "WITHDRAW"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +29,6 @@ class Told:
     total_milli: int | None
     until: datetime | None = None
     outcome: str = ""
-
-
-#: What holds when nobody decided in time.
-LESSER = "LESSER"
 
 
 def object_to(order: Order, reason: str, *, paid_milli: int, at: Moment) -> Step:
@@ -88,13 +77,13 @@ def hear(order: Order, told: Told, *, paid_milli: int, at: Moment) -> Step | Non
     return replace(step, order=replace(step.order, dispute=replace(opened, until=told.until)))
 
 
-def resolve(order: Order, outcome: Outcome, note: str, *, purse: Purse, at: Moment) -> Step:
+def resolve(order: Order, outcome: Decision, note: str, *, purse: Purse, at: Moment) -> Step:
     """A person's decision; raises NotNow when there is nothing to decide, or nothing to accept."""
     dispute = _open(order)
-    if outcome is Outcome.WITHDRAW and dispute.opened_by is not Side.BUYER:
+    if outcome is Decision.WITHDRAW and dispute.opened_by is not Side.BUYER:
         raise NotNow("The seller opened this dispute; only the seller can withdraw it.", field="outcome")
     theirs_milli = dispute.seller_total_milli
-    if theirs_milli is None and outcome is Outcome.ACCEPT_THEIRS:
+    if theirs_milli is None and outcome is Decision.ACCEPT_THEIRS:
         raise NotNow("The seller has named no figure to accept; wait for it, or withdraw.", field="outcome")
     due_milli = theirs_milli if theirs_milli is not None else dispute.buyer_total_milli or 0
     return _close(order, due_milli, outcome.value, note, purse=purse, at=at)
@@ -119,7 +108,7 @@ def hear_resolution(order: Order, told: Told, *, purse: Purse, at: Moment) -> St
 def _crossed(order: Order, told: Told, *, purse: Purse, at: Moment) -> Step | None:
     """Both sides gave in at once, each to the other's figure: of the two the lesser holds, on both sides."""
     over, booked = order.dispute, order.settlement
-    if over is None or booked is None or over.resolution != Outcome.ACCEPT_THEIRS or order.cancelled_by:
+    if over is None or booked is None or over.resolution != Decision.ACCEPT_THEIRS or order.cancelled_by:
         return None
     due_milli = told.total_milli
     if due_milli is None or due_milli != over.buyer_total_milli or due_milli >= disputes.due_milli(booked):
@@ -137,7 +126,7 @@ def lapse(order: Order, *, purse: Purse, at: Moment) -> Step:
     due_milli = disputes.lesser_due_milli(_open(order))
     if order.settlement is None:
         due_milli = min(due_milli, purse.reserved_milli)
-    return _close(order, due_milli, LESSER, "", purse=purse, at=at)
+    return _close(order, due_milli, disputes.LESSER, "", purse=purse, at=at)
 
 
 def _open(order: Order) -> Dispute:

@@ -12,13 +12,13 @@ from api.desk import Call, Desk
 from api.paging import ListOf, Page, Strict
 from api.problems import ApiError, not_found
 from bpp import casework, disputes, updates
-from bpp.disputes import Decision
 from bpp.refusals import UnableTo
 from bpp.scope import OPERATOR, PROSUMER, check_own, own_provider
 from bpp.settling import Outcome
 from bpp.shop import Shop
 from store import disputes as stored
 from store import orders
+from trade.disputes import Decision
 from trade.order import Order, Side
 
 

@@ -10,27 +10,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from enum import StrEnum
 
 from bpp import refusals, serving, settling
 from bpp.refusals import UnableToDispute, UnableToUpdate
 from bpp.seller import Moment
 from bpp.settling import Outcome
 from trade import deadlines, disputes, ledger
+from trade.disputes import Decision
 from trade.money import Series, amount_from_milli
 from trade.order import Dispute, Order, OrderEvent, OrderState, Side, advance
 from trade.quote import SettlementResult
-
-
-class Decision(StrEnum):
-    """How a person may end a dispute."""
-
-    ACCEPT_THEIRS = "ACCEPT_THEIRS"
-    WITHDRAW = "WITHDRAW"
-
-
-#: What holds when nobody decided in time.
-LESSER = "LESSER"
 
 
 def object_to(order: Order, reason: str, *, dispute_id: str, at: Moment) -> Outcome:
@@ -122,7 +111,7 @@ def _crossed(order: Order, total_milli: int | None, *, at: Moment) -> Outcome | 
 def lapse(order: Order, *, at: Moment) -> Outcome:
     """Nobody decided in time: the lesser figure holds, here and at the buyer's by the same rule."""
     assert order.dispute is not None  # noqa: S101 - only disputed orders lapse
-    return _closed(order, disputes.lesser_due_milli(order.dispute), LESSER, at=at)
+    return _closed(order, disputes.lesser_due_milli(order.dispute), disputes.LESSER, at=at)
 
 
 def own_due_milli(order: Order) -> int:

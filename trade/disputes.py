@@ -9,10 +9,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from enum import StrEnum
 
 from trade.money import Series
 from trade.order import Dispute
 from trade.quote import TITLES, Flow, LineKind, Party, QuoteLine, SettlementResult
+
+
+class Decision(StrEnum):
+    """How a person may end a dispute."""
+
+    ACCEPT_THEIRS = "ACCEPT_THEIRS"
+    WITHDRAW = "WITHDRAW"
+
+
+#: What holds when nobody decided in time.
+LESSER = "LESSER"
 
 
 def due_milli(result: SettlementResult) -> int:

@@ -11,7 +11,7 @@ the same transfer. Amounts are thousandths of a minor unit.
     reserve        wallet   -> escrow                (nothing is owed before delivery)
     release        escrow   -> wallet
     settle/1       escrow   -> payable(seller)       receivable(buyer) -> provider's earnings, utility, tax,
-                   escrow   -> platform (its fee)                         platform, rounding
+                   escrow   -> platform (its fee)                         platform
                    escrow   -> wallet (the rest)
     settle/2 ...   the difference to the settlement before: wallet (or debt) <-> payable, and so on
     cancel         escrow   -> payable(seller) (fee) receivable(buyer) -> provider's earnings (fee)
@@ -115,11 +115,6 @@ def platform() -> str:
     return "platform"
 
 
-def rounding() -> str:
-    """What is left over where an amount is split into whole units."""
-    return "rounding"
-
-
 def debt(account_id: str) -> str:
     """What a correction asked of a wallet that did not hold it: its balance is negative by that much."""
     return f"debt:{account_id}"
@@ -139,7 +134,7 @@ def external() -> str:
 #: nodes owe each other (receivable, payable), who may owe after a penalty or a correction (provider, utility, debt),
 #: and what rounding leaves over. Wallets (beyond an overdraft that an operator grants), escrow, tax and the node's
 #: own fees are never overdrawn: the database refuses it.
-MAY_OVERDRAW = frozenset({"external", "receivable", "payable", "provider", "utility", "debt", "rounding"})
+MAY_OVERDRAW = frozenset({"external", "receivable", "payable", "provider", "utility", "debt"})
 
 
 def may_overdraw(account: str) -> bool:
@@ -242,7 +237,7 @@ def seller_settle(
 ) -> list[Transfer]:
     """Seller: what a settlement moves beyond the `earlier` one, as one transfer; none when nothing moves.
 
-    The buyer's node owes it all; provider, utility, tax, platform and rounding get their parts.
+    The buyer's node owes it all; provider, utility, tax and platform get their parts.
     """
     _only(order, Side.SELLER)
     moves = _difference(_sellers_dues(order, result), _sellers_dues(order, earlier) if earlier else {})
@@ -322,7 +317,6 @@ def _sellers_dues(order: Order, result: SettlementResult) -> dict[str, int]:
         Party.SELLER_UTILITY: utility(order.utility_id),
         Party.SELLER_PLATFORM: platform(),
         Party.TAX: tax(),
-        Party.ROUNDING: rounding(),
     }
     dues: dict[str, int] = {}
     for party, amount in _nets(result).items():

@@ -48,7 +48,6 @@ class Party(StrEnum):
     BUYER_PLATFORM = "BUYER_PLATFORM"
     SELLER_PLATFORM = "SELLER_PLATFORM"
     TAX = "TAX"
-    ROUNDING = "ROUNDING"
 
 
 @dataclass(frozen=True, slots=True)

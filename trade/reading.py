@@ -11,7 +11,6 @@ FLOWS = (EXPORT, IMPORT)
 
 #: How a value came about: read off the meter, put in for one that is missing, or put right by a person.
 MEASURED, ESTIMATED, EDITED = "MEASURED", "ESTIMATED", "EDITED"
-QUALITIES = (MEASURED, ESTIMATED, EDITED)
 
 #: How the reason of a reading begins whose register began anew at zero (roll-over).
 ROLLED_OVER = "the register rolled over"

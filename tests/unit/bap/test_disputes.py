@@ -10,11 +10,11 @@ import pytest
 
 from bap import disputes
 from bap.buyer import NotNow, Step
-from bap.disputes import Outcome, Told
+from bap.disputes import Told
 from bap.settling import Moment, Purse
 from tests.support.trade_cases import EVENING_BEFORE, SLOT_START, an_order, hours
 from trade import settlement
-from trade.disputes import due_milli
+from trade.disputes import Decision, due_milli
 from trade.order import Dispute, Order, OrderState, Side
 from trade.policy import BUILT_IN
 
@@ -57,7 +57,7 @@ def settled_at(step: Step) -> int:
     return due_milli(step.order.settlement)
 
 
-def resolve(order: Order, outcome: Outcome, purse: Purse = PURSE) -> Step:
+def resolve(order: Order, outcome: Decision, purse: Purse = PURSE) -> Step:
     return disputes.resolve(order, outcome, "because", purse=purse, at=at())
 
 
@@ -77,7 +77,7 @@ def test_a_person_objects_to_what_is_settled_in_time_and_once() -> None:
 
 
 def test_accepting_the_sellers_figure_pays_it_with_a_line_that_says_so() -> None:
-    step = resolve(in_dispute(46_000, 60_000), Outcome.ACCEPT_THEIRS)
+    step = resolve(in_dispute(46_000, 60_000), Decision.ACCEPT_THEIRS)
     assert step.order.state is OrderState.COMPLETED and settled_at(step) == 60_000
     assert step.order.settlement is not None
     assert [(line.kind, line.amount_milli) for line in step.order.settlement.lines][-1] == ("RESOLUTION", 14_000)
@@ -85,7 +85,7 @@ def test_accepting_the_sellers_figure_pays_it_with_a_line_that_says_so() -> None
 
 
 def test_accepting_more_than_is_reserved_takes_the_rest_from_the_wallet_first() -> None:
-    step = resolve(in_dispute(46_000, 80_000), Outcome.ACCEPT_THEIRS)
+    step = resolve(in_dispute(46_000, 80_000), Decision.ACCEPT_THEIRS)
     assert moved(step) == [
         {"wallet:anna": -11_000, "escrow:order-1": 11_000},
         {"escrow:order-1": -80_000, "payable:bpp.example": 80_000},
@@ -94,16 +94,16 @@ def test_accepting_more_than_is_reserved_takes_the_rest_from_the_wallet_first() 
 
 def test_there_must_be_a_figure_to_accept_a_dispute_to_decide_and_an_own_one_to_withdraw() -> None:
     with pytest.raises(NotNow, match="named no figure"):
-        resolve(in_dispute(46_000, None), Outcome.ACCEPT_THEIRS)
+        resolve(in_dispute(46_000, None), Decision.ACCEPT_THEIRS)
     with pytest.raises(NotNow, match="no open dispute"):
-        resolve(an_ended(), Outcome.ACCEPT_THEIRS)
+        resolve(an_ended(), Decision.ACCEPT_THEIRS)
     with pytest.raises(NotNow, match="only the seller can withdraw"):
-        resolve(in_dispute(46_000, 60_000, by=Side.SELLER), Outcome.WITHDRAW)
+        resolve(in_dispute(46_000, 60_000, by=Side.SELLER), Decision.WITHDRAW)
 
 
 def test_withdrawing_an_own_objection_leaves_the_sellers_figure_or_ours_when_it_named_none() -> None:
-    assert settled_at(resolve(in_dispute(46_000, 60_000), Outcome.WITHDRAW)) == 60_000
-    assert settled_at(resolve(in_dispute(46_000, None), Outcome.WITHDRAW)) == 46_000
+    assert settled_at(resolve(in_dispute(46_000, 60_000), Decision.WITHDRAW)) == 60_000
+    assert settled_at(resolve(in_dispute(46_000, None), Decision.WITHDRAW)) == 46_000
 
 
 @pytest.mark.parametrize(
@@ -121,14 +121,14 @@ def test_a_lapse_never_costs_more_than_was_reserved() -> None:
 
 def test_a_settled_order_whose_figure_stands_moves_nothing_when_its_dispute_ends() -> None:
     objected = disputes.object_to(an_ended(), "Hm.", paid_milli=QUOTED_MILLI, at=at()).order
-    step = resolve(objected, Outcome.WITHDRAW, Purse(0, 0))
+    step = resolve(objected, Decision.WITHDRAW, Purse(0, 0))
     assert (moved(step), step.order.settlement) == ([], objected.settlement)
 
 
 def test_a_decided_correction_moves_the_difference_to_what_was_paid() -> None:
     paid = an_ended()
     objected = in_dispute(46_000, 60_000, settlement=paid.settlement)
-    step = resolve(objected, Outcome.ACCEPT_THEIRS, Purse(0, 0))
+    step = resolve(objected, Decision.ACCEPT_THEIRS, Purse(0, 0))
     assert moved(step) == [{"payable:bpp.example": -9_000, "wallet:anna": 9_000}]
     assert step.order.superseded == (paid.settlement,)
 
@@ -163,7 +163,7 @@ def test_the_seller_gives_in_and_may_not_decide_for_more_than_we_hold_due() -> N
 
 @pytest.mark.parametrize(("sellers_milli", "holds_milli"), [(60_000, 46_000), (40_000, 40_000)])
 def test_when_both_give_in_at_once_the_lesser_of_their_figures_holds(sellers_milli: int, holds_milli: int) -> None:
-    gave_in = resolve(in_dispute(46_000, sellers_milli), Outcome.ACCEPT_THEIRS).order
+    gave_in = resolve(in_dispute(46_000, sellers_milli), Decision.ACCEPT_THEIRS).order
     crossed = Told("d-1", "", 46_000, outcome="ACCEPT_THEIRS")
     purse = Purse(0, 0)
     step = disputes.hear_resolution(gave_in, crossed, purse=purse, at=at())

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bpp import contract, disputes, refusals
-from bpp.disputes import Decision
 from bpp.refusals import UnableToDispute, UnableToUpdate
 from bpp.settling import Outcome
 from tests.support.seller_cases import confirmed, moment
 from tests.support.trade_cases import SLOT_START, hours
 from trade import disputes as figures
 from trade import ledger, settlement
+from trade.disputes import Decision
 from trade.order import Order, OrderState, Side
 
 #: 1 kWh was sold at 0.20 and 0.02 of wheeling; 700 Wh came.

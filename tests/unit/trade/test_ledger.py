@@ -98,7 +98,6 @@ def test_wallets_escrow_taxes_and_our_own_fees_are_never_overdrawn() -> None:
         ledger.utility(),
         ledger.utility("grid.example"),
         ledger.debt("a"),
-        ledger.rounding(),
         ledger.external(),
     ]
     assert not any(ledger.may_overdraw(account) for account in guarded)
@@ -195,7 +194,6 @@ FIRST = settled(
     (B, P.BUYER_UTILITY, 1000),
     (S, P.SELLER_UTILITY, 2000),
     (S, P.SELLER_PLATFORM, 700),
-    (S, P.ROUNDING, 1),
 )
 
 
@@ -213,8 +211,7 @@ def test_every_party_of_a_settlement_has_its_account_and_the_buyers_platform_sta
             {
                 "receivable:bap.example": -67_150,
                 "platform": 700,
-                "provider:home-7": 60_299,
-                "rounding": 1,
+                "provider:home-7": 60_300,
                 "tax": 3150,
                 "utility:grid.example": 3000,
             },
