@@ -6,6 +6,7 @@ in every refusal which field is wrong, in what unit, and what its limits are.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -69,6 +70,13 @@ class Figure:
         if not self.unit:
             return not isinstance(value, bool)
         return isinstance(value, bool) or not isinstance(value, int) or not self.least <= value <= self.most
+
+    def refusal(self, value: Any) -> str:
+        """Why it cannot be this, and what it may be. A number is said with the unit it would have been read in."""
+        if self.unit and isinstance(value, int | float) and not isinstance(value, bool):
+            whole = "" if isinstance(value, int) else "a whole number, "
+            return f"is {value} {self.unit}; send {whole}{self.allowed}"
+        return f"is {json.dumps(value)[:40]}; send {self.allowed}"
 
 
 def _power(name: str, meaning: str, *, least: int = 0, is_needed: bool = False) -> Figure:
@@ -167,9 +175,7 @@ def check_asset(asset: Asset) -> None:
             if figure.is_needed:
                 raise AssetInvalid(f"details.{figure.name}", f"is missing; send {figure.allowed}", figure.allowed)
         elif figure.refuses(asset.details[figure.name]):
-            value = str(asset.details[figure.name])[:40]
-            unit = f" {figure.unit}" if figure.unit else ""
-            raise AssetInvalid(f"details.{figure.name}", f"is {value}{unit}; send {figure.allowed}", figure.allowed)
+            raise AssetInvalid(f"details.{figure.name}", figure.refusal(asset.details[figure.name]), figure.allowed)
     _check_together(asset)
 
 

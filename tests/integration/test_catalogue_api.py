@@ -55,6 +55,8 @@ _BAD_ASSETS: list[Any] = [
     ({"gps": "the roof"}, 422, "gps"),
     ({"meter_id": "no meter"}, 422, "meter_id"),
     ({"details": {"tilt_degrees": 91}}, 422, "details.tilt_degrees"),
+    ({"details": {"tilt_degrees": 30.5}}, 422, "details.tilt_degrees"),
+    ({"details": {"inverter_w": "5 kW"}}, 422, "details.inverter_w"),
     ({"details": {"capacity_wh": 5}}, 422, "details.capacity_wh"),
     ({"details": {str(n): 1 for n in range(21)}}, 422, "details"),
     ({"colour": "red"}, 422, "colour"),

@@ -43,8 +43,13 @@ def test_every_kind_can_be_described(kind: AssetKind) -> None:
         (an_asset(gps="1e1, 0"), "gps", "unusual form"),
         (an_asset(details={"capacity_wh": 5}), "details.capacity_wh", "is no figure of a SOLAR"),
         (an_asset(details={"tilt_degrees": 91}), "details.tilt_degrees", "is 91 degrees; send 0 to 90 degrees"),
-        (an_asset(details={"tilt_degrees": True}), "details.tilt_degrees", "is True degrees; send 0 to 90 degrees"),
-        (an_asset(details={"tilt_degrees": "30"}), "details.tilt_degrees", "send 0 to 90 degrees"),
+        (an_asset(details={"tilt_degrees": True}), "details.tilt_degrees", "is true; send 0 to 90 degrees"),
+        (an_asset(details={"tilt_degrees": "30"}), "details.tilt_degrees", 'is "30"; send 0 to 90 degrees'),
+        (
+            an_asset(details={"tilt_degrees": 30.5}),
+            "details.tilt_degrees",
+            "is 30.5 degrees; send a whole number, 0 to 90 degrees",
+        ),
         (
             an_asset(AssetKind.WIND, details={"efficiency_per_mille": 593}),
             "details.efficiency_per_mille",
@@ -64,7 +69,7 @@ def test_every_kind_can_be_described(kind: AssetKind) -> None:
         (
             an_asset(AssetKind.EV_CHARGER, details={"connector": "SCHUKO"}),
             "details.connector",
-            "is SCHUKO; send one of CCS2, TYPE2, CHADEMO, GB_T",
+            'is "SCHUKO"; send one of CCS2, TYPE2, CHADEMO, GB_T',
         ),
         (
             an_asset(AssetKind.EV_CHARGER, details={"vehicle_to_grid": 1}),
