@@ -11,6 +11,9 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+#: How many more wrong fields a refusal names.
+OTHERS_MAX = 5
+
 
 class ProblemDetail(BaseModel):
     """What was wrong with a request and how to put it right."""
@@ -121,7 +124,7 @@ def _dotted(location: Sequence[int | str]) -> str:
 
 
 def from_validation(failure: ValidationError, *, where: str = "") -> ApiError:
-    """422 for the first thing pydantic found wrong; says how many more there are."""
+    """422 for the first thing pydantic found wrong; names the others."""
     errors = failure.errors(include_url=False)
     first = errors[0]
     field = _dotted([*([where] if where else []), *first["loc"]]) or "body"
@@ -132,5 +135,14 @@ def from_validation(failure: ValidationError, *, where: str = "") -> ApiError:
     else:
         message = first["msg"].removeprefix("Value error, ")
         limit, rest = None, f"is refused: {message}"
-    others = f" ({len(errors) - 1} more field(s) are wrong too.)" if len(errors) > 1 else ""
-    return ApiError(422, f"'{field}' {rest}.{others}", field=field, limit=limit)
+    return ApiError(422, f"'{field}' {rest}.{_others(errors, first)}", field=field, limit=limit)
+
+
+def _others(errors: Sequence[_Detail], first: _Detail) -> str:
+    """Which other fields are wrong, so that one try is enough to learn of all of them; the first few by name."""
+    names = list(dict.fromkeys(_dotted(error["loc"]) or "body" for error in errors if error["loc"] != first["loc"]))
+    if not names:
+        return ""
+    shown = ", ".join(f"'{name[:60]}'" for name in names[:OTHERS_MAX])
+    more = f" and {len(names) - OTHERS_MAX} more" if len(names) > OTHERS_MAX else ""
+    return f" (Also wrong: {shown}{more}.)"

@@ -114,9 +114,9 @@ async def test_a_misspelt_field_is_refused_by_name(client: httpx.AsyncClient) ->
     assert answer.json()["error"]["field"] == "lable"
 
 
-async def test_a_missing_field_is_refused_and_the_others_are_counted(client: httpx.AsyncClient) -> None:
+async def test_a_missing_field_is_refused_and_the_others_are_named(client: httpx.AsyncClient) -> None:
     answer = await client.post("/api/parcels", json={}, headers=OPERATOR)
-    assert answer.json()["error"]["sentence"] == "'weight_g' is missing; send it. (1 more field(s) are wrong too.)"
+    assert answer.json()["error"]["sentence"] == "'weight_g' is missing; send it. (Also wrong: 'label'.)"
 
 
 async def test_a_body_that_is_no_json_is_400(client: httpx.AsyncClient) -> None:
