@@ -46,6 +46,8 @@ _HEADERS: Mapping[str, tuple[str, ...]] = {
 }
 _CREDIT, _DEBIT = frozenset({"c", "cr", "credit", "crdt", "in"}), frozenset({"d", "dr", "debit", "dbit", "out"})
 _CURRENCY = re.compile(r"[A-Z]{3}")
+#: Thousands as they are parted: 1,234,567 or, in India, 12,34,567.
+_GROUPS = re.compile(r"\d{1,3}(,\d{2,3})*,\d{3}")
 
 
 class FileRefused(Exception):
@@ -177,11 +179,15 @@ def _csv_entry(cells: Mapping[str, str], *, has_comma: bool) -> FileEntry:
 
 
 def _plain_decimal(text: str, *, has_comma: bool) -> str:
-    """The decimal with a point and without thousands' marks."""
+    """The decimal with a point and without thousands' marks (western or Indian groups); raises _Unreadable."""
     text = text.replace(" ", "").replace("\u00a0", "")
-    if has_comma and "," in text:
-        return text.replace(".", "").replace(",", ".")
-    return text.replace(",", "")
+    point, mark = (",", ".") if has_comma and "," in text else (".", ",")
+    whole, _, decimals = text.partition(point)
+    if mark in decimals or (mark in whole and not _GROUPS.fullmatch(whole.lstrip("+-").replace(mark, ","))):
+        raise _Unreadable(
+            f"the amount '{text[:30]}' has a '{mark}' where no thousands end; write decimals with '{point}'"
+        )
+    return f"{whole.replace(mark, '')}.{decimals}" if decimals else whole.replace(mark, "")
 
 
 # --- CAMT.053 --------------------------------------------------------------------------------------------------------

@@ -105,6 +105,28 @@ def test_a_csv_file_may_have_two_columns_of_money_semicolons_and_decimal_commas(
     assert "one of credit and debit" in both.problems[0].sentence
 
 
+@pytest.mark.parametrize(
+    ("amount", "minor"), [("1,234.50", 123_450), ("-12,34,567.00", 123_456_700), ("1,000", 100_000), ("7.5", 750)]
+)
+def test_thousands_are_parted_in_the_western_or_the_indian_way(amount: str, minor: int) -> None:
+    read = bank_file.read(f'id,date,amount,currency,text\nt1,2026-01-31,"{amount}",USD,a\n'.encode())
+    assert read.problems == ()
+    assert [entry.amount_minor for entry in read.entries] == [minor]
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "amount"), [(",", "12,50"), (",", "1.234,56"), (",", "1,2345"), (";", "1,234.56"), (";", "1.23,50")]
+)
+def test_an_amount_whose_comma_parts_no_thousands_is_refused_and_never_taken_a_hundredfold(
+    delimiter: str, amount: str
+) -> None:
+    header = delimiter.join(["id", "date", "amount", "currency", "text"])
+    row = delimiter.join(["t1", "2026-01-31", f'"{amount}"', "USD", "a"])
+    read = bank_file.read(f"{header}\n{row}\n".encode())
+    assert read.entries == ()
+    assert "where no thousands end; write decimals with" in read.problems[0].sentence
+
+
 def test_a_direction_column_says_what_a_sign_does_not() -> None:
     rows = [f"{number},2026-01-31,5,{word},USD," for number, word in enumerate(["DBIT", "credit", "up"])]
     read = bank_file.read("\n".join(["id,date,amount,direction,currency,text", *rows]).encode())
