@@ -18,6 +18,7 @@ from cli import show, where
 from cli.options import Directory, NodeName, Token
 from cli.where import DIRECTORY, NotFound
 
+_FORMS = ("json", "csv", "pdf")
 app = typer.Typer(help="Statements and invoices: fetch them signed, check a signature.", no_args_is_help=True)
 
 
@@ -38,7 +39,7 @@ def get(
     order: Annotated[str, typer.Option(help="Of this order.")] = "",
     period: Annotated[str, typer.Option(help="A month such as 2017-05, or a day such as 2017-05-03.")] = "",
     invoice: Annotated[bool, typer.Option("--invoice", help="The account's invoice of the month.")] = False,
-    form: Annotated[str, typer.Option("--format", help="json, csv or pdf.")] = "pdf",
+    form: Annotated[str, typer.Option("--format", help="json, csv or pdf; none: by the file's ending.")] = "",
     zone: Annotated[str, typer.Option(help="IANA zone of the days; none: the node's own.")] = "",
     output: Annotated[Path, typer.Option("--output", "-o", help="Write it here, and its signature beside it as .sig.")],
     token: Token = "",
@@ -47,8 +48,12 @@ def get(
     """Fetch a statement, an order's statement or an invoice, with the node's signature."""
     from cli.ask import NoAnswer, exchange
 
-    if form not in ("json", "csv", "pdf"):
+    ending = output.suffix.removeprefix(".").lower()
+    if form not in ("", *_FORMS):
         show.fail(f"--format is {form!r}; say json, csv or pdf", code=2)
+    if not form and ending not in _FORMS:
+        show.fail(f"{output} ends in none of .json, .csv and .pdf; say --format", code=2)
+    form = form or ending
     try:
         url, token = _node(node, token, directory)
         path = _path(account=account, provider=provider, order=order, period=period, invoice=invoice)

@@ -41,6 +41,12 @@ def test_a_statement_that_cannot_be_fetched_is_a_sentence_and_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("name", "status"), [("may.csv", 1), ("may.JSON", 1), ("may.txt", 2), ("may", 2)])
+def test_the_ending_of_the_file_says_its_form(name: str, status: int, tmp_path: Path) -> None:
+    result = run("statement", "get", "--node", NOWHERE, "-o", str(tmp_path / name), "--order", "o")
+    assert (result.exit_code, "say --format" in result.stderr) == (status, status == 2), result.stderr
+
+
 def test_reconcile_with_a_node_that_does_not_answer_is_a_sentence() -> None:
     result = run("reconcile", "--bap", NOWHERE, "--bpp", NOWHERE)
     assert (result.exit_code, "does not answer" in result.stderr) == (1, True), result.stderr
