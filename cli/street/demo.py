@@ -163,7 +163,9 @@ async def _add_up(stage: Stage, traded: list[TradingDay], *, seconds_trading: fl
 
 def _day(stage: Stage, today: TradingDay) -> DayFigures:
     orders = [
-        OrderFigures.of(placed.order, buyer=placed.buyer.number, provider=placed.provider.number)
+        OrderFigures.of(
+            placed.order, buyer=placed.buyer.number, provider=placed.provider.number, fee_milli=placed.fee_milli
+        )
         for placed in today.orders
     ]
     return figures.day_figures(

@@ -196,3 +196,8 @@ async def _cancel(stage: Stage, today: TradingDay, placed: Placed) -> None:
         today.failures.append(f"{today.day}: {placed.provider.seller} gave no cancellation reasons")
         return
     await tell(stage.app, placed, "cancel", {"reason_id": reasons[0]["id"], "note": "no longer needed"})
+    # An order for the small hours is cancelled at a fee; what it came to is in its statement.
+    statement = await stage.app.get(f"/api/orders/{placed.order_id}/statement")
+    placed.fee_milli = sum(
+        order["cancellation"]["total_milli"] for order in statement["orders"] if order["cancellation"]
+    )

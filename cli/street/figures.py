@@ -39,13 +39,13 @@ class OrderFigures:
     fee_milli: int = 0
 
     @classmethod
-    def of(cls, order: Mapping[str, Any], *, buyer: int, provider: int) -> OrderFigures:
-        """From an order as the buyer's JSON API shows it."""
+    def of(cls, order: Mapping[str, Any], *, buyer: int, provider: int, fee_milli: int = 0) -> OrderFigures:
+        """From an order as the buyer's JSON API shows it, and what cancelling it cost."""
         contracted = tuple(order["contracted"]["energy_wh"])
         settlement = order["settlement"]
         if settlement is None:
-            return cls(buyer, provider, order["state"], contracted, (0,) * len(contracted))
-        paid = {"ENERGY": 0, "WHEELING": 0, "CANCELLATION_FEE": 0}
+            return cls(buyer, provider, order["state"], contracted, (0,) * len(contracted), fee_milli=fee_milli)
+        paid = {"ENERGY": 0, "WHEELING": 0}
         for line in settlement["lines"]:
             paid[line["kind"]] += line["amount_milli"]
         return cls(
@@ -56,7 +56,6 @@ class OrderFigures:
             tuple(settlement["delivered"]["energy_wh"]),
             paid["ENERGY"],
             paid["WHEELING"],
-            paid["CANCELLATION_FEE"],
         )
 
     @property

@@ -35,6 +35,8 @@ class Placed:
     provider: Member
     deal: Deal
     order: dict[str, Any]
+    #: What it cost to cancel it.
+    fee_milli: int = 0
 
     @property
     def order_id(self) -> str:
