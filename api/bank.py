@@ -196,7 +196,7 @@ async def refusals(call: Call[Any]) -> AsyncIterator[UnitOfWork]:
 async def start(call: Call[PayoutIn], rules: PayoutRules, uow: UnitOfWork, *, account: str, currency: str) -> PayoutOut:
     """Ask for a payout from an account that the shop has looked up, and write down who did."""
     payout = await rules.request(
-        uow, account=account, currency=currency, amount_minor=call.body.amount_minor, now=call.now
+        uow, account=account, currency=currency, amount_minor=call.body.amount_minor, now=call.node.trading.now()
     )
     detail = {"account": account, "amount_minor": payout.amount_minor, "currency": currency}
     await _audit(uow, call, "payout.request", payout.payout_id, detail)
@@ -241,7 +241,7 @@ def _add_statements(desk: Desk, rules: BankRules) -> None:
         often a file is sent; what cannot be matched waits under /api/bank/entries.
         """
         async with refusals(call) as uow:
-            done = await rules.import_file(uow, call.raw, columns=call.query.named(), now=call.now)
+            done = await rules.import_file(uow, call.raw, columns=call.query.named(), now=call.node.trading.now())
             await _audit(uow, call, "bank.import", "bank", {"entries": done.entries, "new": done.new})
         return ImportedOut(
             entries=done.entries,
@@ -271,7 +271,9 @@ def _add_entries(desk: Desk, rules: BankRules) -> None:
         """Say whose an unmatched entry is; its money is booked at once."""
         account, payout_id = call.body.account or "", call.body.payout_id or ""
         async with refusals(call) as uow:
-            entry = await rules.assign(uow, call.path["entry_id"], account=account, payout_id=payout_id, now=call.now)
+            entry = await rules.assign(
+                uow, call.path["entry_id"], account=account, payout_id=payout_id, now=call.node.trading.now()
+            )
             await _audit(uow, call, "bank.assign", entry.entry_id, {"account": account, "payout_id": payout_id})
         return EntryOut.model_validate(entry, from_attributes=True)
 
@@ -307,7 +309,7 @@ def _add_payouts(desk: Desk, rules: PayoutRules) -> None:
     async def mark_paid(call: Call[None]) -> PayoutOut:
         """Say that a payout has left by the bank, when no bank file will."""
         async with refusals(call) as uow:
-            payout = await rules.confirm(uow, call.path["payout_id"], now=call.now)
+            payout = await rules.confirm(uow, call.path["payout_id"], now=call.node.trading.now())
             await _audit(uow, call, "payout.paid", payout.payout_id, {})
         return PayoutOut.model_validate(payout, from_attributes=True)
 
@@ -315,7 +317,7 @@ def _add_payouts(desk: Desk, rules: PayoutRules) -> None:
     async def void_payout(call: Call[None]) -> PayoutOut:
         """Give a pending payout back to its account."""
         async with refusals(call) as uow:
-            payout = await rules.void(uow, call.path["payout_id"], now=call.now)
+            payout = await rules.void(uow, call.path["payout_id"], now=call.node.trading.now())
             await _audit(uow, call, "payout.void", payout.payout_id, {})
         return PayoutOut.model_validate(payout, from_attributes=True)
 

@@ -71,7 +71,7 @@ async def unit_of_work(call: Call[Any]) -> AsyncIterator[UnitOfWork]:
     except WireRefusal as refusal:
         raise ApiError(422, f"A seller would not understand this: {refusal}", field="body") from refusal
     except transfers.InsufficientFunds as refusal:
-        raise await _payment_required(call, refusal.account) from refusal
+        raise await _payment_required(call, refusal) from refusal
     except letters.SellerUnknown as refusal:
         raise ApiError(
             503,
@@ -81,16 +81,15 @@ async def unit_of_work(call: Call[Any]) -> AsyncIterator[UnitOfWork]:
         ) from refusal
 
 
-async def _payment_required(call: Call[Any], account: str) -> ApiError:
-    """402 that says how much the wallet holds."""
+async def _payment_required(call: Call[Any], short: transfers.InsufficientFunds) -> ApiError:
+    """402 that says, in the order's own currency, what the wallet holds and what would be reserved."""
     async with reading(call) as uow:
-        held = await transfers.balances(uow, account)
-    shown = (
-        ", ".join(f"{amount_from_milli(amount, currency)} {currency}" for currency, amount in held.items()) or "nothing"
-    )
+        held = await transfers.balances(uow, short.account)
+    shown = amount_from_milli(held.get(short.currency, 0), short.currency)
+    needed = amount_from_milli(short.taken_milli, short.currency)
     return ApiError(
         402,
-        f"The wallet holds {shown}, less than this would reserve; deposit more and try again.",
+        f"The wallet holds {shown} {short.currency} and this would reserve {needed}; deposit more and try again.",
         field="account_id",
-        more={"balance_milli": held},
+        more={"balance_milli": held, "currency": short.currency, "needed_milli": short.taken_milli},
     )

@@ -161,7 +161,7 @@ async def _credit(uow: UnitOfWork, provider: Stripe, event: PaymentEvent, call: 
         amount_minor=event.amount_minor,
         currency=event.currency,
         memo=f"{provider.name} {event.session_id}"[:140],
-        at=call.now,
+        at=call.node.trading.now(),
     )
     await deposits.post(uow, paid_in, account=wallet)
 

@@ -26,6 +26,12 @@ async def request(uow: UnitOfWork, *, account: str, currency: str, amount_minor:
     await transfers.available(uow, account, currency)  # locks the account, so that what is seen can be taken
     held_milli = await transfers.balance(uow, account, currency)
     amount = payable_minor(held_milli) if amount_minor is None else amount_minor
+    if payable_minor(held_milli) <= 0:
+        raise BankRefusal(
+            f"The account holds {amount_from_milli(held_milli, currency)} {currency}, not one whole minor unit;"
+            " there is nothing to pay out.",
+            field="currency",
+        )
     if not 0 < amount <= payable_minor(held_milli):
         raise BankRefusal(
             f"The account holds {amount_from_milli(held_milli, currency)} {currency}; ask for at least one and at most"

@@ -81,9 +81,11 @@ SELECT t.transfer_id, t.order_id, t.memo, t.at,
 class InsufficientFunds(Exception):
     """The account does not hold what was to be taken from it. The unit of work cannot go on and must end."""
 
-    def __init__(self, account: str) -> None:
-        super().__init__(f"account {account} does not hold that much")
+    def __init__(self, account: str, currency: str, *, taken_milli: int = 0) -> None:
+        super().__init__(f"account {account} does not hold that much {currency}")
         self.account = account
+        self.currency = currency
+        self.taken_milli = taken_milli
 
 
 class TransferConflict(Exception):
@@ -154,7 +156,7 @@ async def post(uow: UnitOfWork, transfers: Sequence[Transfer]) -> list[str]:
         )
     except asyncpg.CheckViolationError as violation:
         if violation.constraint_name == "ledger_no_overdraft":
-            raise InsufficientFunds(_refused_account(violation, transfers)) from violation
+            raise _insufficient(violation, transfers) from violation
         raise
     posted = {row["transfer_id"] for row in rows}
     if len(posted) < len(transfers):
@@ -217,7 +219,7 @@ async def allow_overdraft(uow: UnitOfWork, account: str, currency: str, *, overd
             overdraft_milli,
         )
     except asyncpg.CheckViolationError as violation:
-        raise InsufficientFunds(account) from violation
+        raise InsufficientFunds(account, currency) from violation
 
 
 async def get(uow: UnitOfWork, transfer_id: str) -> Transfer | None:
@@ -309,12 +311,13 @@ def _transfer(row: Mapping[str, Any]) -> Transfer:
     )
 
 
-def _refused_account(violation: asyncpg.CheckViolationError, transfers: Iterable[Transfer]) -> str:
-    """The account named in PostgreSQL's "Failing row contains (account, ..." (which cuts long names short)."""
+def _insufficient(violation: asyncpg.CheckViolationError, transfers: Iterable[Transfer]) -> InsufficientFunds:
+    """The leg named in PostgreSQL's "Failing row contains (account, currency, ..." (which cuts long names short)."""
     row = str(violation.detail or "").partition("(")[2]
-    payers = (leg.account for transfer in transfers for leg in transfer.legs if leg.amount_milli < 0)
-    guarded = [account for account in payers if not ledger.may_overdraw(account)]
-    for account in guarded:
-        if row.startswith(account[:60]):
-            return account
-    return guarded[0] if guarded else ""
+    legs = [leg for transfer in transfers for leg in transfer.legs if leg.amount_milli < 0]
+    guarded = [leg for leg in legs if not ledger.may_overdraw(leg.account)]
+    named = [leg for leg in guarded if row.startswith(f"{leg.account}, {leg.currency},")]
+    named = named or [leg for leg in guarded if row.startswith(leg.account[:60])] or guarded
+    if not named:
+        return InsufficientFunds("", "")
+    return InsufficientFunds(named[0].account, named[0].currency, taken_milli=-named[0].amount_milli)

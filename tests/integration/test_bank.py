@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -96,7 +97,8 @@ async def test_a_payout_of_what_is_not_there_is_refused(rig: BuyerRig) -> None:
     assert refusal["error"]["sentence"] == (
         "The account holds 0.07 USD; ask for at least one and at most 7 whole minor units."
     )
-    await asked(rig, "POST", path, 409, {"currency": "XWH"})
+    nothing = await asked(rig, "POST", path, 409, {"currency": "XWH"})
+    assert nothing["error"]["sentence"].startswith("The account holds 0.000 XWH, not one whole minor unit")
     await asked(rig, "POST", path, 422, {"amount_minor": 0})
     await asked(rig, "POST", "/api/payouts/nobody/paid", 404)
     await asked(rig, "POST", "/api/payouts/nobody/void", 404)
@@ -168,6 +170,23 @@ async def test_the_same_file_sent_by_many_at_once_is_booked_once(rig: BuyerRig) 
     answers = [answer.json() for answer in await asyncio.gather(*(send(rig, text) for _ in range(4)))]
     assert sum(answer["new"] for answer in answers) == sum(answer["matched"] for answer in answers) == 20
     assert (await wallet(rig, account_id))[0] == 20_000
+
+
+async def test_what_a_bank_moves_is_dated_by_the_trading_clock_like_every_transfer(rig: BuyerRig) -> None:
+    """Else a month's statement and its balance would leave out money that the account held in it."""
+    account_id = await rig.new_account(0)
+    _, reference = await wallet(rig, account_id)
+    text = f"{HEADER}b-1,2026-01-31,5.00,USD,{reference},Anna\nb-2,2026-01-31,1.00,USD,who,Anna\n"
+    await send(rig, text)
+    await asked(rig, "POST", "/api/bank/entries/b-2/assign", 200, {"account": f"wallet:{account_id}"})
+    path = f"/api/accounts/{account_id}/payouts"
+    paid, void = [await asked(rig, "POST", path, 201, {"amount_minor": amount}) for amount in (100, 200)]
+    await asked(rig, "POST", f"/api/payouts/{paid['payout_id']}/paid", 200)
+    await asked(rig, "POST", f"/api/payouts/{void['payout_id']}/void", 200)
+    moved = (await asked(rig, "GET", f"/api/accounts/{account_id}/transfers", 200))["items"]
+    assert len(moved) == 5
+    assert {datetime.fromisoformat(each["at"]) for each in moved} == {rig.node.trading.now()}
+    assert rig.node.trading.now() != rig.clock.now()
 
 
 async def test_money_that_comes_in_repays_a_debt_first(rig: BuyerRig) -> None:

@@ -72,6 +72,7 @@ async def test_confirm_without_the_money_is_402_and_changes_nothing(rig: BuyerRi
     order = await rig.order("init")
     error = await problem(await rig.post(f"/api/orders/{order['order_id']}/confirm"), 402)
     assert error["balance_milli"] == {"USD": QUOTED_MILLI - 1000}
+    assert (error["currency"], error["needed_milli"]) == ("USD", QUOTED_MILLI)
     assert (await rig.shown(order["order_id"]))["state"] == "INITIALISED"
     assert rig.seller.heard[-1]["context"]["action"] == "init"
 

@@ -555,6 +555,7 @@ async def test_an_order_is_paid_in_the_offers_currency_and_needs_money_of_it(rig
     order = await rig.order("init")
     refused = await rig.post(f"/api/orders/{order['order_id']}/confirm")
     assert refused.status_code == 402, refused.text
+    assert refused.json()["error"]["sentence"].startswith("The wallet holds 0.000 XWH and this would reserve 0.680;")
     body = {"amount_minor": 1_000, "reference": "credits", "currency": "XWH"}
     paid = await rig.client.post(f"/api/accounts/{rig.account_id}/deposits", json=body, headers=OPERATOR)
     assert paid.status_code == 201, paid.text
