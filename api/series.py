@@ -77,6 +77,19 @@ class EnergySeriesOut(BaseModel):
         return cls.model_construct(start=series.start, slot_s=series.slot_s, energy_wh=series.values)
 
 
+class CarbonOut(BaseModel):
+    """g CO2 per kWh of every slot."""
+
+    start: InstantOut
+    slot_s: int
+    g_per_kwh: tuple[int, ...]
+
+    @classmethod
+    def of(cls, series: Series) -> CarbonOut:
+        """From the rules' series."""
+        return cls(start=series.start, slot_s=series.slot_s, g_per_kwh=series.values)
+
+
 class PriceSeriesOut(BaseModel):
     """A price per kWh over equal, adjoining slots, micro-units of the currency."""
 

@@ -10,8 +10,8 @@ from typing import Any
 from api import meter_claims
 from api.desk import Call, Desk
 from api.paging import ListOf, Page, cursor, read_cursor
-from api.problems import ApiError, conflict, not_found
-from bap.api_calls import READERS, reading, visible_to
+from api.problems import ApiError, conflict
+from bap.api_calls import READERS, find_account, reading, visible_to
 from bap.api_models import AccountIn, AccountMeterIn, AccountOut, DepositIn, TransferOut, WalletOut
 from beckn.claims import IMPORT
 from books import deposits, references
@@ -61,7 +61,7 @@ def _add_accounts(desk: Desk) -> None:
     async def get_account(call: Call[None]) -> AccountOut:
         """Show an account, what its wallet holds and what is reserved for orders."""
         async with reading(call) as uow:
-            return await _with_money(uow, await _account(uow, call))
+            return await _with_money(uow, await find_account(call, uow))
 
 
 def _add_meter(desk: Desk) -> None:
@@ -80,7 +80,7 @@ def _add_meter(desk: Desk) -> None:
         except MeterIdRefused as refusal:
             raise ApiError(422, f"{refusal}.", field="meter_id") from refusal
         async with call.node.database.unit_of_work() as uow:
-            account = await _account(uow, call)
+            account = await find_account(call, uow)
             earlier = account["meter_id"]
             if earlier and earlier != meter_id and await buyer_settling.is_meter_in_use(uow, earlier):
                 raise conflict(
@@ -91,7 +91,7 @@ def _add_meter(desk: Desk) -> None:
                 await customers.set_meter(uow, account["account_id"], meter_id)
             except customers.MeterTaken as taken:
                 raise conflict("Another account has this meter; a meter belongs to one.", field="meter_id") from taken
-            shown = await _with_money(uow, await _account(uow, call))
+            shown = await _with_money(uow, await find_account(call, uow))
             # Last before the commit: what is refused here is kept nowhere, and what is kept here is held there.
             await meter_claims.register(call, meter_id, IMPORT, code=call.body.code)
         if earlier and earlier != meter_id:
@@ -115,7 +115,7 @@ def _add_money(desk: Desk) -> None:
         A repeat with the same reference changes nothing; with the same reference and another amount it is refused.
         """
         async with call.node.database.unit_of_work() as uow:
-            account = await _account(uow, call)
+            account = await find_account(call, uow)
             try:
                 await deposits.credit(
                     uow,
@@ -144,7 +144,7 @@ def _add_money(desk: Desk) -> None:
         """List what moved into and out of a wallet, newest first."""
         after = read_cursor(call.query.after, count=1)
         async with reading(call) as uow:
-            account = await _account(uow, call)
+            account = await find_account(call, uow)
             moved = await transfers.statement(
                 uow,
                 ledger.wallet(account["account_id"]),
@@ -155,14 +155,6 @@ def _add_money(desk: Desk) -> None:
         return ListOf[TransferOut](
             items=items, next=cursor(moved[-1].transfer_id) if len(moved) == call.query.limit else None
         )
-
-
-async def _account(uow: UnitOfWork, call: Call[Any]) -> Mapping[str, Any]:
-    account_id = call.path["account_id"]
-    account = await customers.get(uow, account_id, token_id=visible_to(call))
-    if account is None:
-        raise not_found("account", account_id)
-    return account
 
 
 async def _with_money(uow: UnitOfWork, account: Mapping[str, Any]) -> AccountOut:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from api.desk import Call
-from api.problems import ApiError, conflict
+from api.problems import ApiError, conflict, not_found
 from bap import letters
 from bap.buyer import NotNow, Unfit
 from bap.translate import WireRefusal
-from store import transfers
+from store import customers, transfers
 from store.db import UnitOfWork
 from trade.money import amount_from_milli
 
@@ -23,6 +23,15 @@ READERS = ("app", "operator")
 def visible_to(call: Call[Any]) -> str | None:
     """The token whose things the caller may see; None for operators, who see all."""
     return None if call.token.role == "operator" else call.token.token_id
+
+
+async def find_account(call: Call[Any], uow: UnitOfWork) -> Mapping[str, Any]:
+    """The account that the path names, if the caller may see it; 404 otherwise, also for another app's account."""
+    account_id = call.path["account_id"]
+    account = await customers.get(uow, account_id, token_id=visible_to(call))
+    if account is None:
+        raise not_found("account", account_id)
+    return account
 
 
 class Waiting:

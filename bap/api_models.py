@@ -11,10 +11,10 @@ from typing import Annotated
 from pydantic import BaseModel, Field, model_validator
 
 from api.paging import Id, Instant, Name, Strict
-from api.series import EnergySeriesOut, InstantOut, PriceSeriesOut
+from api.series import CarbonOut, EnergySeriesOut, InstantOut, PriceSeriesOut
 from energy_catalog.offers import FulfillmentType, Intent, OfferView, Source
 from energy_catalog.quality import CARBON_G_MAX
-from trade.money import DecimalRefused, Series, utc, whole_units
+from trade.money import DecimalRefused, utc, whole_units
 
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217; XWH energy credits, XCO carbon credits")]
 Gps = Annotated[str, Field(pattern=r"^-?\d{1,2}(\.\d{1,6})?, ?-?\d{1,3}(\.\d{1,6})?$", description="lat, lon")]
@@ -199,19 +199,6 @@ class BlockOut(BaseModel):
 
     up_to_wh: int | None
     price_micro_per_kwh: int
-
-
-class CarbonOut(BaseModel):
-    """g CO2 per kWh of every slot, as the seller says it."""
-
-    start: InstantOut
-    slot_s: int
-    g_per_kwh: tuple[int, ...]
-
-    @classmethod
-    def of(cls, series: Series) -> CarbonOut:
-        """From the rules' series."""
-        return cls(start=series.start, slot_s=series.slot_s, g_per_kwh=series.values)
 
 
 class OfferOut(BaseModel):

@@ -10,12 +10,12 @@ from pydantic import BaseModel, Field
 
 from api.desk import Call, Desk
 from api.paging import ListOf, Page, Strict
-from api.problems import ApiError, not_found
+from api.problems import ApiError
 from api.series import InstantOut
-from bap.api_calls import READERS, reading, visible_to
+from bap.api_calls import READERS, find_account, reading
 from bap.api_models import AmountMinor, Currency
 from books import deposits
-from books.payments import EventRefused, PaymentEvent, PaymentRefused, Stripe
+from books.payments import EventRefused, PaymentEvent, PaymentProvider, PaymentRefused
 from store import customers, payments
 from store.db import UnitOfWork
 from trade import bank_transfers, ledger
@@ -76,7 +76,7 @@ def _add_payments(desk: Desk) -> None:
         """
         provider = _provider(call)
         async with reading(call) as uow:
-            account = await _account(uow, call)
+            account = await find_account(call, uow)
         amount_minor, currency = call.body.amount_minor, call.body.currency or account["currency"]
         account_id = account["account_id"]
         try:
@@ -111,7 +111,7 @@ def _add_payments(desk: Desk) -> None:
     async def list_payments(call: Call[None]) -> ListOf[PaymentOut]:
         """List an account's newest payments by a payment provider."""
         async with reading(call) as uow:
-            account = await _account(uow, call)
+            account = await find_account(call, uow)
             rows = await payments.of_account(uow, account["account_id"], limit=call.query.limit)
         return ListOf[PaymentOut](
             items=[PaymentOut.model_validate(row, from_attributes=True) for row in rows], next=None
@@ -152,7 +152,7 @@ def _add_webhook(desk: Desk) -> None:
         return ReceivedOut(received=True, known=False)
 
 
-async def _credit(uow: UnitOfWork, provider: Stripe, event: PaymentEvent, call: Call[Any]) -> None:
+async def _credit(uow: UnitOfWork, provider: PaymentProvider, event: PaymentEvent, call: Call[Any]) -> None:
     """One deposit for a payment, named by its session: two events of one payment are the same transfer."""
     wallet = ledger.wallet(event.account_id)
     paid_in = bank_transfers.paid_in(
@@ -166,16 +166,8 @@ async def _credit(uow: UnitOfWork, provider: Stripe, event: PaymentEvent, call: 
     await deposits.post(uow, paid_in, account=wallet)
 
 
-async def _account(uow: UnitOfWork, call: Call[Any]) -> Any:
-    account_id = call.path["account_id"]
-    account = await customers.get(uow, account_id, token_id=visible_to(call))
-    if account is None:
-        raise not_found("account", account_id)
-    return account
-
-
-def _provider(call: Call[Any]) -> Stripe:
-    provider: Stripe | None = call.node.settings.payments
+def _provider(call: Call[Any]) -> PaymentProvider:
+    provider: PaymentProvider | None = call.node.settings.payments
     if provider is None:
         raise ApiError(
             409,

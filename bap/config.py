@@ -9,7 +9,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from books import periods
-from books.payments import Stripe
+from books.payments import PaymentProvider, Stripe
 from books.policies import PolicySettings
 
 
@@ -56,7 +56,7 @@ class BuyerSettings(PolicySettings):
         return self
 
     @cached_property
-    def payments(self) -> Stripe | None:
+    def payments(self) -> PaymentProvider | None:
         """The payment provider that takes deposits; None without one."""
         if not self.stripe_api_key:
             return None

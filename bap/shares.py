@@ -131,12 +131,6 @@ def record_allocation(order: Order, alloc_wh: Series, *, message_id: str, now: d
     return Step(replace(order, buyer_alloc_wh=alloc_wh, updated_at=now), (), ((kind, told),))
 
 
-def repeat_allocation(order: Order, *, message_id: str, now: datetime) -> Step:
-    """The same word once more, for a seller that seems not to have heard it."""
-    told = {"action": "update", "message_id": message_id, "round": round_of(order)}
-    return Step(replace(order, updated_at=now), (), (("order.asked", told),))
-
-
 def told_wh(order: Order) -> Series:
     """Our allocation as far as it goes: silence adds nothing to what earlier rounds settled."""
     return order.buyer_alloc_wh or order.final_wh or Series.flat(order.contracted_wh, 0)

@@ -118,6 +118,17 @@ def parse_instant(text: str) -> datetime | None:
         return None
 
 
+def object_of(body: bytes) -> dict[str, Any]:
+    """The JSON object that a body must be; raises errors.InvalidJson."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise errors.InvalidJson from error
+    if not isinstance(document, dict):
+        raise errors.InvalidJson
+    return document
+
+
 def context_from_wire(document: Any) -> Context:
     """Understand a context in any of its three forms; raises errors.InvalidContext naming the field."""
     if not isinstance(document, dict):

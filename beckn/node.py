@@ -59,26 +59,6 @@ __all__ = [
 DATABASE_RETRY_S = 0.25
 
 
-class DatabasePort(Protocol):
-    """The node's database, as far as the kernel uses it itself."""
-
-    async def open(self) -> None:
-        """Connect; raises ConnectionError."""
-        ...
-
-    async def close(self) -> None:
-        """Give everything back."""
-        ...
-
-    async def check(self) -> None:
-        """Raise unless the database answers and has our tables."""
-        ...
-
-    def unit_of_work(self) -> AbstractAsyncContextManager[Any]:
-        """One transaction."""
-        ...
-
-
 class ClockStore(Protocol):
     """Where a driven clock's time outlives the process."""
 

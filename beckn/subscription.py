@@ -25,7 +25,7 @@ import structlog
 from beckn import challenge, errors, signing
 from beckn.clock import Clock
 from beckn.directory import Record, RegistryDirectory
-from beckn.envelope import format_instant
+from beckn.envelope import format_instant, object_of
 from beckn.registry_client import RegistryClient, RegistryUnavailable
 
 #: Pause between applications, seconds: the first, doubling up to the last.
@@ -130,7 +130,9 @@ class OwnSubscription:
         here would hold the node's encryption key in all but name. Without it, only while the node is not subscribed.
         """
         self._check_asker(body, authorization)
-        document = _object(body)
+        if len(body) > CHALLENGE_BYTES_MAX:
+            raise errors.BodyTooLarge
+        document = object_of(body)
         subscriber_id = document.get("subscriber_id", self._claim.identity.subscriber_id)
         if subscriber_id != self._claim.identity.subscriber_id:
             raise errors.Refusal(
@@ -253,15 +255,3 @@ def _raw(encr_public_key: str) -> str:
         return base64.b64encode(challenge.import_public(encr_public_key).public_bytes_raw()).decode()
     except challenge.ChallengeUnreadable:
         return ""
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    if len(body) > CHALLENGE_BYTES_MAX:
-        raise errors.BodyTooLarge
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise errors.InvalidJson from error
-    if not isinstance(document, dict):
-        raise errors.InvalidJson
-    return document

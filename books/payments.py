@@ -71,8 +71,10 @@ class PaymentEvent:
 class PaymentProvider(Protocol):
     """A payment provider as the books need it."""
 
-    #: Names the provider in transfers.
-    name: str
+    @property
+    def name(self) -> str:
+        """Names the provider in transfers."""
+        ...
 
     async def start(self, *, account_id: str, amount_minor: int, currency: str, key: str) -> Started:
         """Ask for a payment; a repeat with the same key is the same payment. Raises PaymentRefused."""

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from api.paging import Id, Instant, Strict
-from api.series import EnergySeriesIn, EnergySeriesOut, InstantOut, PriceSeriesIn, PriceSeriesOut
+from api.series import CarbonOut, EnergySeriesIn, EnergySeriesOut, InstantOut, PriceSeriesIn, PriceSeriesOut
 from energy_catalog import tariffs
 from energy_catalog.offers import FulfillmentType, Offer, Source
 from energy_catalog.quality import CARBON_G_MAX, CERTIFICATES_MAX
@@ -226,19 +226,6 @@ class PriceModelOut(BaseModel):
         ]
         margin = price_from_micro(model.margin_micro_per_kwh)
         return cls(kind=model.kind.value, tiers=tiers, index=model.index, margin_per_kwh=margin)
-
-
-class CarbonOut(BaseModel):
-    """g CO2 per kWh of every slot."""
-
-    start: InstantOut
-    slot_s: int
-    g_per_kwh: tuple[int, ...]
-
-    @classmethod
-    def of(cls, series: Series) -> CarbonOut:
-        """From the rules' series."""
-        return cls(start=series.start, slot_s=series.slot_s, g_per_kwh=series.values)
 
 
 class OfferOut(BaseModel):

@@ -9,9 +9,10 @@ import structlog
 from aiohttp import web
 
 from beckn import errors, signing
+from beckn.envelope import object_of
 from registry import claims
 from registry.claims import Asked
-from registry.window import Window, object_of
+from registry.window import Window
 from store import audit, subscribers
 from store import claims as store
 from store.claims import MeterClaim

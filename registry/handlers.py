@@ -16,12 +16,13 @@ import structlog
 from aiohttp import web
 
 from beckn import errors, signing
+from beckn.envelope import object_of
 from beckn.record import Recorder
 from registry import membership, roll, translate
 from registry.challenger import Challenger
 from registry.config import RegistrySettings
 from registry.membership import Application, Conclusion, Plan, Proof, UnableToSubscribe
-from registry.window import JSON, Window, object_of
+from registry.window import JSON, Window
 from store import subscribers
 from store.db import Database
 from store.subscribers import Subscription

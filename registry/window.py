@@ -96,17 +96,6 @@ class Window:
         return web.Response(status=refusal.http_status, body=refusal.nack_body(), headers=headers)
 
 
-def object_of(body: bytes) -> dict[str, Any]:
-    """The JSON object that a body must be; raises errors.InvalidJson."""
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise errors.InvalidJson from error
-    if not isinstance(document, dict):
-        raise errors.InvalidJson
-    return document
-
-
 def _refusal(unable: UnableToSubscribe) -> errors.Refusal:
     kind = errors.SignatureRefused if unable.needs_signature else errors.Refusal
     return kind(unable.sentence, path=unable.field)
