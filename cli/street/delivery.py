@@ -23,7 +23,7 @@ READING_AFTER, SETTLEMENT_AFTER = timedelta(minutes=5), timedelta(minutes=10)
 COMPLETION_S_MAX, LOOK_EVERY_S = 60.0, 0.1
 
 #: One order in this many is asked about at noon, and one rated at the end (at least one of a day).
-ASKED_ONE_IN = 10
+ASKED_ONE_IN = 30
 #: What buyers rate, where the seller lets them.
 _RATED = "Order"
 _OVER = frozenset({"COMPLETED", "CANCELLED", "EXPIRED", "REFUSED"})
