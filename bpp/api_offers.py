@@ -11,7 +11,7 @@ from api.problems import ApiError, conflict, not_found
 from bpp import listing, shelf
 from bpp.api_assets import unfit
 from bpp.offer_models import CarbonIn, OfferChange, OfferIn, OfferOut, PriceIn
-from bpp.scope import PROSUMER, check_held, check_own, find_provider, own_provider
+from bpp.scope import PROSUMER, check_held, check_is_shop, check_own, find_provider, own_provider
 from energy_catalog.assets import AssetInvalid, check_sells
 from energy_catalog.offers import Offer, OfferInvalid, Provider
 from energy_catalog.tariffs import Indexed
@@ -32,8 +32,9 @@ class OffersOf(Page):
 async def publish_offer(call: Call[OfferIn]) -> OfferOut:
     """Publish an offer; searches find it at once.
 
-    409 when the id is taken, or when the meter already sells part of this time in other slots.
+    409 when the id is taken, when the meter already sells part of this time in other slots, or at a utility's node.
     """
+    check_is_shop(call)
     body, energy_wh = call.body, call.body.energy.series()
     if call.node.settings.policies.get(body.policy) is None:
         raise ApiError(

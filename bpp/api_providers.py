@@ -14,7 +14,7 @@ from api.problems import conflict
 from api.series import InstantOut
 from beckn.claims import EXPORT
 from bpp.api_assets import MeterId
-from bpp.scope import OPERATOR, PROSUMER, check_own, find_provider, own_provider
+from bpp.scope import OPERATOR, PROSUMER, check_is_shop, check_own, find_provider, own_provider
 from energy_catalog import matching
 from store import custody, providers, transfers
 from store.providers import StoredProvider
@@ -95,9 +95,11 @@ async def create_provider(call: Call[ProviderIn]) -> ProviderOut:
     """Register a provider and its meter.
 
     A prosumer registers its own (the provider_id its token speaks for, and `<that>:<anything>` for further meters) with
-    a code of its utility for each. 409 when the id or the meter is taken, here or at another node of the network; 503
-    when the registry is silent; 422 for a code that is missing where one is needed, or proves nothing.
+    a code of its utility for each. 409 when the id or the meter is taken, here or at another node of the network, and
+    at a utility's node, which sells nothing; 503 when the registry is silent; 422 for a code that is missing where one
+    is needed, or proves nothing.
     """
+    check_is_shop(call)
     body = call.body
     check_own(call, body.provider_id or "")
     provider = StoredProvider(

@@ -41,6 +41,15 @@ async def find_provider(call: Call[Any], uow: Any, provider_id: str) -> Provider
     return Provider(**stored)
 
 
+def check_is_shop(call: Call[Any]) -> None:
+    """Refuse (409) to sell at a utility's node: a grid's operator carries the trades of others."""
+    if call.node.settings.utility:
+        raise conflict(
+            "This node is a utility (UTILITY is true) and sells nothing; register with a seller's node.",
+            field="provider_id",
+        )
+
+
 async def check_held(uow: Any, provider: Provider) -> None:
     """Refuse (409) to sell from a meter that this node let go of at the registry."""
     if await custody.is_released(uow, provider.provider_id):

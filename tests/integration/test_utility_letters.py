@@ -59,6 +59,21 @@ async def test_init_is_answered_with_charges_and_the_remaining_limit_and_keeps_n
     assert (await utility.asked("GET", "/api/utility/trades"))["items"] == []
 
 
+async def test_a_utility_registers_no_provider_and_publishes_no_offer(utility: Seller) -> None:
+    provider = {"provider_id": "home-7", "name": "Home 7", "gps": "34.106, -117.435", "meter_id": "meter-7"}
+    offer = {
+        "provider_id": "home-7",
+        "source": "SOLAR",
+        "currency": "USD",
+        "energy": {"start": "2016-08-02T10:00:00Z", "slot_s": 3600, "energy_wh": [1000]},
+        "price": {"flat_price_per_kwh": "0.20"},
+    }
+    for path, body in (("/api/providers", provider), ("/api/offers", offer)):
+        status, answer = await utility.call("POST", path, body)
+        assert (status, "sells nothing" in answer["error"]["sentence"]) == (409, True), answer
+    assert (await utility.asked("GET", "/api/providers"))["items"] == []
+
+
 async def test_a_confirmed_trade_uses_the_limit_once_however_often_it_is_said(utility: Seller) -> None:
     request = a_request()
     for _ in range(2):
