@@ -140,7 +140,8 @@ def from_validation(failure: ValidationError, *, where: str = "") -> ApiError:
 
 def _others(errors: Sequence[_Detail], first: _Detail) -> str:
     """Which other fields are wrong, so that one try is enough to learn of all of them; the first few by name."""
-    names = list(dict.fromkeys(_dotted(error["loc"]) or "body" for error in errors if error["loc"] != first["loc"]))
+    places = [error["loc"] for error in errors if error["loc"] != first["loc"][: len(error["loc"])]]
+    names = list(dict.fromkeys(_dotted(place) for place in places))
     if not names:
         return ""
     shown = ", ".join(f"'{name[:60]}'" for name in names[:OTHERS_MAX])
