@@ -56,7 +56,7 @@ def add_routes(desk: Desk) -> None:
     @desk.route("GET", "/api/ledger/proof", role="operator", answer=ProofOut, tags=["ledger"])
     async def prove_ledger(call: Call[None]) -> ProofOut:
         """Add up every transfer anew and compare with the balances kept."""
-        async with call.node.database.unit_of_work() as uow:
+        async with call.node.database.unit_of_work(snapshot=True) as uow:
             proven = await transfers.proof(uow)
         return ProofOut.model_validate(proven, from_attributes=True)
 
@@ -69,7 +69,7 @@ def add_routes(desk: Desk) -> None:
         have a next.
         """
         after = read_cursor(call.query.after, count=1)
-        async with call.node.database.unit_of_work() as uow:
+        async with call.node.database.unit_of_work(snapshot=True) as uow:
             rows, last = await ledger_checks.owed(uow, after=str(after[0]) if after else "", limit=call.query.limit)
         items = [OwedOut.model_validate(row, from_attributes=True) for row in rows]
         return ListOf[OwedOut](items=items, next=cursor(last) if last else None)

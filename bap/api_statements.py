@@ -63,7 +63,7 @@ def _add_statements(desk: Desk) -> None:
         keep beside the file. 422 for a period that holds more than one statement can.
         """
         period = _period(call, call.path["period"], call.query.zone)
-        async with call.node.database.unit_of_work() as uow:
+        async with call.node.database.unit_of_work(snapshot=True) as uow:
             holder = await _holder(uow, call, call.path["account_id"])
             try:
                 document = await issuing.of_holder(
@@ -76,7 +76,7 @@ def _add_statements(desk: Desk) -> None:
     @desk.route("GET", "/api/orders/{order_id}/statement", role=READERS, query=StatementQuery, tags=_TAGS)
     async def get_order_statement(call: Call[None]) -> web.Response:
         """State one order: its slots, every version of its settlement, and what moved for it."""
-        async with call.node.database.unit_of_work() as uow:
+        async with call.node.database.unit_of_work(snapshot=True) as uow:
             order = await buyer_orders.get(uow, call.path["order_id"], token_id=visible_to(call))
             if order is None:
                 raise not_found("order", call.path["order_id"])
@@ -88,10 +88,10 @@ def _add_statements(desk: Desk) -> None:
 def _add_invoices(desk: Desk) -> None:
     @desk.route("GET", "/api/accounts/{account_id}/invoices/{month}", role=READERS, query=InvoiceQuery, tags=_TAGS)
     async def get_invoice(call: Call[None]) -> web.Response:
-        """Give an account's invoice of a month that is over, signed; issued when it is first asked for.
+        """Give an account's invoice of a month that ended an hour ago or more, signed; issued when first asked for.
 
         It has the next number of this node and never changes again: what is corrected later is a credit or debit note
-        in the invoice of the month in which it is booked. 409 while the month is not over, 404 when nothing was traded.
+        in the invoice of the month in which it is booked. 409 before that, 404 when nothing was traded.
         """
         month = _period(call, call.path["month"], None)
         if not month.is_month:
@@ -110,9 +110,7 @@ def _add_invoices(desk: Desk) -> None:
                     now_trading=call.node.trading.now(),
                 )
             except issuing.NotYet as refusal:
-                raise conflict(
-                    f"The month {month.name} is not over in {month.zone}; ask for a statement meanwhile.", field="month"
-                ) from refusal
+                raise conflict(str(refusal), field="month") from refusal
             except issuing.NothingToInvoice as refusal:
                 raise ApiError(
                     404, f"Nothing was traded in {month.name}, so there is no invoice.", field="month"
@@ -131,7 +129,7 @@ def _add_settled(desk: Desk) -> None:
         """
         asked, after = call.query, read_cursor(call.query.after, count=1)
         period = _period(call, asked.period, asked.zone) if asked.period else None
-        async with call.node.database.unit_of_work() as uow:
+        async with call.node.database.unit_of_work(snapshot=True) as uow:
             found = await issuing.settled_with(
                 uow,
                 asked.counterparty_id,

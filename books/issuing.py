@@ -80,7 +80,13 @@ def file_of(document: Mapping[str, Any], form: Form, *, name: str, identity: Ide
 
 
 class NotYet(Exception):
-    """An invoice of a month that is not over."""
+    """An invoice of a month into which something may still be booked; the sentence says from when it can be had."""
+
+    def __init__(self, month: Period) -> None:
+        super().__init__(
+            f"The invoice of {month.name} ({month.zone}) can be had from"
+            f" {statements.instant(month.end + INVOICE_AFTER)} on, on the trading clock; ask for a statement meanwhile."
+        )
 
 
 class NothingToInvoice(Exception):
@@ -166,7 +172,7 @@ async def invoice(
     if kept := await rows.invoice(uow, holder.holder_id, month.name):
         return _read(kept)
     if now_trading < month.end + INVOICE_AFTER:
-        raise NotYet
+        raise NotYet(month)
     number = await rows.next_invoice_number(uow)
     if kept := await rows.invoice(uow, holder.holder_id, month.name):
         return _read(kept)  # somebody else asked for it while we waited for the number

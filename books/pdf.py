@@ -56,11 +56,16 @@ def pdf_bytes(document: Mapping[str, Any]) -> bytes:
     paper.facts(_facts(document, zone))
     for total in document["totals"]:
         _print_total(paper, total, document["holder"]["kind"])
-    if document["orders"]:
-        _print_orders(paper, document["orders"], zone, is_month=bool(period) and len(period["name"]) == len("2017-05"))
-    if document["movements"]:
-        paper.heading("Movements")
-        paper.table(_MOVEMENTS, _movement_rows(document["movements"], zone))
+    is_month = bool(period) and len(period["name"]) == len("2017-05")
+    parts = [part for name in ("totals", "orders", "movements") for part in document[name]]
+    currencies = list(dict.fromkeys(part["currency"] for part in parts))
+    for currency in currencies:
+        of_it = f" in {currency}" if len(currencies) > 1 else ""
+        if orders := [order for order in document["orders"] if order["currency"] == currency]:
+            _print_orders(paper, orders, zone, of_it=of_it, is_month=is_month)
+        if movements := [movement for movement in document["movements"] if movement["currency"] == currency]:
+            paper.heading(f"Movements{of_it}")
+            paper.table(_MOVEMENTS, _movement_rows(movements, zone))
     return paper.print(title=f"{title} {document['holder']['id']}")
 
 
@@ -72,6 +77,8 @@ def _facts(document: Mapping[str, Any], zone: ZoneInfo) -> Iterator[tuple[str, s
     if period:
         yield "Period", f"{_local(period['start'], zone)} to {_local(period['end'], zone)}"
     yield "Times are of", zone.key
+    if "issued_at" in document:
+        yield "Issued on", _local(document["issued_at"], zone)
 
 
 def _print_total(paper: Paper, total: Mapping[str, Any], kind: str) -> None:
@@ -96,8 +103,11 @@ def _print_total(paper: Paper, total: Mapping[str, Any], kind: str) -> None:
     )
 
 
-def _print_orders(paper: Paper, orders: Sequence[Mapping[str, Any]], zone: ZoneInfo, *, is_month: bool) -> None:
-    paper.heading("Orders")
+def _print_orders(
+    paper: Paper, orders: Sequence[Mapping[str, Any]], zone: ZoneInfo, *, of_it: str, is_month: bool
+) -> None:
+    """The orders of one currency, which `of_it` names where the statement has several."""
+    paper.heading(f"Orders{of_it}")
     paper.table(_ORDERS, _order_rows(orders, zone))
     paper.heading("Lines of the settlements")
     paper.note(

@@ -1,8 +1,9 @@
 """A statement as one CSV table: every record of it in a line, told apart by the first column.
 
-    BALANCE    brought and carried forward       SLOT   one slot of an order
-    MOVEMENT   one change of the balance         LINE   one line of a settlement, with its version
-    TOTAL      what it comes to                  ORDER  what one settlement changed for the holder
+    DOCUMENT   what it is, whose, from whom      SLOT   one slot of an order
+    BALANCE    brought and carried forward       LINE   one line of a settlement, with its version
+    MOVEMENT   one change of the balance         ORDER  what one settlement changed for the holder
+    TOTAL      what it comes to
 
 Energy is whole Wh, money whole thousandths of a minor unit; a spreadsheet adds them exactly.
 """
@@ -40,7 +41,15 @@ def _safe(value: Any) -> Any:
 
 
 def _rows(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    period = document["period"] or {"start": "", "end": ""}
+    period, number = document["period"] or {"start": "", "end": ""}, document.get("invoice_number")
+    yield {
+        "record": "DOCUMENT",
+        "counterparty": document["node"],
+        "start": period["start"],
+        "end": period["end"],
+        "kind": f"invoice {number}" if number else "statement",
+        "title": document["holder"]["id"],
+    }
     for total in document["totals"]:
         yield _balance(total, "brought forward", total["brought_forward_milli"], period["start"])
     for order in document["orders"]:

@@ -57,7 +57,7 @@ def _add_statements(desk: Desk) -> None:
         keep beside the file. 422 for a period that holds more than one statement can.
         """
         period = _period(call, call.path["period"], call.query.zone)
-        async with call.node.database.unit_of_work() as uow:
+        async with call.node.database.unit_of_work(snapshot=True) as uow:
             holder = await _holder(uow, call, call.path["provider_id"])
             try:
                 document = await issuing.of_holder(
@@ -70,7 +70,7 @@ def _add_statements(desk: Desk) -> None:
     @desk.route("GET", "/api/orders/{order_id}/statement", role=PROSUMER, query=StatementQuery, tags=_TAGS)
     async def get_order_statement(call: Call[None]) -> web.Response:
         """State one order: its slots, every version of its settlement, and what the provider got for it."""
-        async with call.node.database.unit_of_work() as uow:
+        async with call.node.database.unit_of_work(snapshot=True) as uow:
             order = await orders.get(uow, call.path["order_id"])
             if order is None or order.side is not Side.SELLER:
                 raise not_found("order", call.path["order_id"])
@@ -88,7 +88,7 @@ def _add_settled(desk: Desk) -> None:
         """
         asked, after = call.query, read_cursor(call.query.after, count=1)
         period = _period(call, asked.period, asked.zone) if asked.period else None
-        async with call.node.database.unit_of_work() as uow:
+        async with call.node.database.unit_of_work(snapshot=True) as uow:
             found = await issuing.settled_with(
                 uow,
                 asked.counterparty_id,

@@ -122,7 +122,7 @@ async def _prove(subscriber_id: str, url: str) -> Book:
         raise Unreadable(f"the books of {subscriber_id} cannot be read: {error}") from error
     try:
         now_trading = await ClockRows(database).load() or datetime.now(UTC)
-        async with database.unit_of_work() as uow:
+        async with database.unit_of_work(snapshot=True) as uow:
             proven = await transfers.proof(uow)
             document = proofs.document(proven)
             broken = (*proven.broken, *await check.orders(uow, now_trading=now_trading))

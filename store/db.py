@@ -116,11 +116,16 @@ class Database:
             pool.terminate()
 
     @asynccontextmanager
-    async def unit_of_work(self) -> AsyncIterator[UnitOfWork]:
-        """One transaction: commits on a clean exit, rolls back on an exception, then runs what waits for the commit."""
+    async def unit_of_work(self, *, snapshot: bool = False) -> AsyncIterator[UnitOfWork]:
+        """One transaction: commits on a clean exit, rolls back on an exception, then runs what waits for the commit.
+
+        A `snapshot` only reads, and all of it sees one instant of the database: what several statements say fits
+        together, whatever is booked meanwhile.
+        """
         async with self._turn(), self.connection() as connection:
             unit = UnitOfWork(connection)
-            transaction = connection.transaction()
+            given = {"isolation": "repeatable_read", "readonly": True} if snapshot else {}
+            transaction = connection.transaction(**given)
             await transaction.start()
             try:
                 yield unit

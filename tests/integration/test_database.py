@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 
 from store import access
@@ -41,6 +42,19 @@ async def test_a_unit_of_work_that_fails_leaves_nothing_and_calls_nobody(databas
             await note(uow, "x")
             raise ZeroDivisionError
     assert (await noted(database), called) == ([], [])
+
+
+async def test_a_snapshot_sees_one_instant_and_writes_nothing(database: Database) -> None:
+    count = "SELECT count(*) FROM audit"
+    async with database.unit_of_work(snapshot=True) as uow:
+        assert await uow.connection.fetchval(count) == 0
+        async with database.unit_of_work() as other:
+            await note(other, "x")
+        assert await uow.connection.fetchval(count) == 0
+    assert await noted(database) == ["x"]
+    with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+        async with database.unit_of_work(snapshot=True) as uow:
+            await note(uow, "y")
 
 
 async def test_what_waits_for_the_commit_runs_after_it_in_order(database: Database) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import store.statements
 from books import signed
 from tests.support.buyer_rig import OPERATOR, BuyerRig, buyer_rig
 from tests.support.post_office import BAP, BPP
@@ -87,7 +88,9 @@ async def test_anothers_account_order_or_invoice_is_404(rig: BuyerRig) -> None:
 async def test_an_invoice_needs_a_month_that_is_over_and_had_trade(rig: BuyerRig) -> None:
     await settled(rig)
     path = f"/api/accounts/{rig.account_id}/invoices"
-    assert (await problem(await rig.get(f"{path}/2016-08"), 409))["field"] == "month"
+    early = await problem(await rig.get(f"{path}/2016-08"), 409)
+    assert early["field"] == "month"
+    assert "can be had from 2016-09-01T01:00:00Z on" in early["sentence"]
     assert (await problem(await rig.get(f"{path}/2016-08-02"), 422))["field"] == "month"
     assert (await problem(await rig.get(f"{path}/2016-07"), 404))["field"] == "month"
 
@@ -196,6 +199,30 @@ async def test_an_operator_lists_what_was_settled_with_a_seller(rig: BuyerRig) -
     assert following.json() == {"items": [], "next": None}
     other_day = asked | {"period": "2016-08-03"}
     assert (await rig.client.get("/api/settled-orders", params=other_day, headers=OPERATOR)).json()["items"] == []
+
+
+async def test_a_statement_asked_for_while_a_correction_is_booked_fits_together(
+    rig: BuyerRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order is read before its movements: a correction in between must be in both or in none."""
+    order = await settled(rig)
+    movements, corrected = store.statements.movements, asyncio.Event()
+
+    async def after_a_correction(*given: Any, **named: Any) -> Any:
+        if not corrected.is_set():
+            corrected.set()
+            rig.seller.settle(hours(1000, 2000))
+            await rig.seller.tell("on_status")
+            async with asyncio.timeout(5):
+                while (await rig.shown(order["order_id"]))["settlement"]["version"] < 2:
+                    await asyncio.sleep(0.02)
+        return await movements(*given, **named)
+
+    monkeypatch.setattr("store.statements.movements", after_a_correction)
+    path = f"/api/orders/{order['order_id']}/statement"
+    for versions in (1, 2):
+        made = (await rig.get(path)).json()
+        assert [len(made["movements"]), len(made["orders"][0]["versions"])] == [versions, versions]
 
 
 # --- What a prosumer gets ---------------------------------------------------------------------------------------------

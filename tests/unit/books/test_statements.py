@@ -234,6 +234,29 @@ def test_the_table_adds_up_by_itself() -> None:
     assert sum(int(row["contracted_wh"]) for row in rows if row["record"] == "SLOT") == 4_500
 
 
+def test_a_table_says_what_it_is_and_whose() -> None:
+    books = a_corrected_history()
+    made = statement(ANNA, books.movements_of_anna(), list(books.bought.values()), period("2016-08", ZONE))
+    for document, kind in ((made, "statement"), (made | {"invoice_number": 7}, "invoice 7")):
+        first = next(csv.DictReader(io.StringIO(statement_csv.csv_bytes(document).decode())))
+        said = (first["record"], first["kind"], first["title"], first["counterparty"])
+        assert said == ("DOCUMENT", kind, made["holder"]["id"], made["node"])
+
+
+def test_a_print_keeps_the_tables_of_several_currencies_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A running balance of another currency than the line above it would mislead."""
+    books = a_corrected_history()
+    made = statement(ANNA, books.movements_of_anna(), list(books.bought.values()), period("2016-08", ZONE))
+    foreign = [movement | {"currency": "XWH"} for movement in made["movements"][:1]]
+    headings: list[str] = []
+    monkeypatch.setattr(pdf.Paper, "heading", lambda _, text: headings.append(text))
+    pdf.pdf_bytes(made | {"movements": [*made["movements"], *foreign]})
+    assert [text for text in headings if text.startswith("Movements")] == ["Movements in USD", "Movements in XWH"]
+    headings.clear()
+    pdf.pdf_bytes(made)
+    assert headings[-1] == "Movements"
+
+
 def test_text_of_strangers_is_no_formula_in_a_spreadsheet() -> None:
     books = a_corrected_history()
     orders = [replace(order, counterparty_id="=cmd|' /C calc'!A0") for order in books.bought.values()]
