@@ -18,6 +18,7 @@ from energy_catalog.tariffs import Indexed
 from store import assets, indices, meter_limits, offers
 from trade import price_rules
 from trade.money import Series, divide_half_away, micro_from_price, utc
+from trade.policy import Policy
 from trade.price_rules import PriceInvalid
 from trade.pricing import TariffInvalid
 from trade.quote import CancellationTerm
@@ -36,7 +37,8 @@ async def publish_offer(call: Call[OfferIn]) -> OfferOut:
     """
     check_is_shop(call)
     body, energy_wh = call.body, call.body.energy.series()
-    if call.node.settings.policies.get(body.policy) is None:
+    policy = call.node.settings.policies.get(body.policy)
+    if policy is None:
         raise ApiError(
             422,
             f"'policy' is refused: {body.policy!r} is not known here; GET /api/policies lists what is.",
@@ -52,7 +54,7 @@ async def publish_offer(call: Call[OfferIn]) -> OfferOut:
                 provider,
                 energy_wh,
                 await _pricing(uow, body.price, energy_wh, body.currency),
-                _terms(body, carbon=await _carbon(uow, body.carbon, energy_wh)),
+                _terms(body, policy, carbon=await _carbon(uow, body.carbon, energy_wh)),
                 now_trading=call.node.trading.now(),
                 export_limit_w=await meter_limits.get(uow, provider.meter_id),
             )
@@ -199,12 +201,14 @@ async def _carbon(uow: Any, carbon: CarbonIn | None, like: Series) -> Series | N
     return mg.with_values(tuple(divide_half_away(value, 1000) for value in mg.values))
 
 
-def _terms(body: OfferIn, *, carbon: Series | None) -> listing.Terms:
+def _terms(body: OfferIn, policy: Policy, *, carbon: Series | None) -> listing.Terms:
+    # What the policy asks for carrying is shown and searched with the offer: a buyer compares what it will pay.
+    wheeling_micro = micro_from_price(body.wheeling_per_kwh) or policy.wheeling_buyer_micro_per_kwh
     return listing.Terms(
         offer_id=body.offer_id or str(uuid.uuid4()),
         source=body.source,
         currency=body.currency,
-        wheeling_micro_per_kwh=micro_from_price(body.wheeling_per_kwh),
+        wheeling_micro_per_kwh=wheeling_micro,
         order_wh_min=body.order_wh_min,
         order_wh_max=body.order_wh_max,
         gate_closure_s=body.gate_closure_s,

@@ -171,7 +171,7 @@ class OfferIn(Strict):
     currency: str = Field(pattern=r"^[A-Z]{3}$", description="ISO 4217")
     energy: EnergySeriesIn
     price: PriceIn
-    wheeling_per_kwh: Price = "0"
+    wheeling_per_kwh: Price = Field(default="0", description="What the buyer pays for carrying; 0: as the policy says")
     order_wh_min: OrderWh = 1
     order_wh_max: OrderWh = ORDER_WH_MAX
     gate_closure_s: int = Field(

@@ -296,6 +296,12 @@ _BAD_OFFERS: list[Any] = [
 ]
 
 
+async def test_an_offer_shows_the_wheeling_that_its_policy_asks_unless_it_says_its_own(seller: Seller) -> None:
+    for offer_id, said, shown in (("theirs", "0", "0.25"), ("own", "0.1", "0.1")):
+        offer = offer_json(an_offer(offer_id=offer_id), policy="deg-wave2@1", wheeling_per_kwh=said)
+        assert (await seller.asked("POST", "/api/offers", offer))["wheeling_per_kwh"] == shown
+
+
 async def test_an_offers_price_quality_and_slots_are_refused_by_field(seller: Seller) -> None:
     await seller.asked("POST", "/api/providers/home-7/assets", PANELS)
     for name, values, currency in (("short", [1], "USD"), ("euro", [1, 1, 1], "EUR")):
