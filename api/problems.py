@@ -71,6 +71,24 @@ def conflict(sentence: str, *, field: str | None = None, **more: Any) -> ApiErro
 
 _Detail = Mapping[str, Any]
 
+#: The patterns people meet in bodies and queries -> what they ask for, in words.
+_SHAPES: Mapping[str, str] = {
+    r"^[A-Z]{3}$": "a currency code of three capital letters, such as USD",
+    r"^([A-Z]{3})?$": "a currency code of three capital letters, such as USD, or empty",
+    r"^[A-Za-z0-9._:@\-]+$": "an id of letters, digits and . _ : @ -",
+    r"^[^@\s]+@[^@\s]+\.[^@\s]+$": "an e-mail address, such as anna@example.org",
+    r"^\+?[1-9]\d{1,14}$": "a phone number in digits with its country code, such as +15551234567",
+    r"^-?\d{1,2}(\.\d{1,6})?, ?-?\d{1,3}(\.\d{1,6})?$": "latitude and longitude in degrees, such as 34.1005, -117.5",
+    r"^([01]\d|2[0-3]):[0-5]\d$": "a time of day from 00:00 to 23:59, such as 09:00",
+    r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$": "a time of day from 00:00 to 24:00, such as 09:00",
+    r"^([01]\d|2[0-4]):[0-5]\d$": "a time of day from 00:00 to 24:00, such as 09:00",
+    r"^([0-4](\.\d)?|5(\.0)?)$": "from 0 to 5 with at most one decimal, such as 4.5",
+    r"^[1-5](\.\d)?$": "from 1 to 5 with at most one decimal, such as 4.5",
+    r"^(https?://\S+)?$": "a URL that begins with http:// or https://, or empty",
+    r"^(wallet|provider):.+$": "wallet: or provider: and an id, such as wallet:<account_id>",
+    r"^[0-9a-f]{64}$": "a SHA-256 in 64 small hexadecimal digits",
+}
+
 #: pydantic error type -> (limit, what is wrong and how to fix it), from the error's details.
 _SENTENCES: dict[str, Callable[[_Detail], tuple[str | int | float | None, str]]] = {
     "missing": lambda e: ("required", "is missing; send it"),
@@ -89,7 +107,12 @@ _SENTENCES: dict[str, Callable[[_Detail], tuple[str | int | float | None, str]]]
     ),
     "too_short": lambda e: (e["min_length"], f"has too few entries; send at least {e['min_length']}"),
     "too_long": lambda e: (e["max_length"], f"has too many entries; send at most {e['max_length']}"),
-    "string_pattern_mismatch": lambda e: (e["pattern"], f"is {_shown(e)} and must match {e['pattern']}"),
+    "string_pattern_mismatch": lambda e: (
+        e["pattern"],
+        f"is {_shown(e)} and must be {_SHAPES[e['pattern']]}"
+        if e["pattern"] in _SHAPES
+        else f"is {_shown(e)} and must match {e['pattern']}",
+    ),
     "enum": lambda e: (e["expected"], f"is {_shown(e)} and must be one of {e['expected']}"),
     "literal_error": lambda e: (e["expected"], f"is {_shown(e)} and must be one of {e['expected']}"),
     "int_type": lambda e: ("integer", f"is {_shown(e)} and must be a whole number"),
