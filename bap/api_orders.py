@@ -47,7 +47,7 @@ B = TypeVar("B")
 _TAGS = ["orders"]
 
 #: States in which there is nothing to show of an order but itself.
-_DRAFTS = frozenset(
+_WITHOUT_CONTRACT = frozenset(
     {
         OrderState.SELECTING,
         OrderState.QUOTED,
@@ -303,7 +303,7 @@ async def _after(call: Call[Any], order: Order, told: Any, *, is_new: bool = Fal
     """
     if told is not None:
         order = order_document.from_document(told["order"])
-    if (is_new or order.state in _DRAFTS) and (told is not None or not call.wait):
+    if (is_new or order.state in _WITHOUT_CONTRACT) and (told is not None or not call.wait):
         return OrderOut.of(order)
     async with reading(call) as uow:
         return await _shown(uow, order if told is not None else await orders.get(uow, order.order_id) or order)

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+#: The sellers' nodes of a street: a prosumer's own, and two aggregators.
+SELLERS = ("bpp-solo", "bpp-east", "bpp-west")
+
 #: What a utility is called in a plan that has one.
 UTILITY = "utility"
 

@@ -22,6 +22,7 @@ import orjson
 
 from cli import where
 from cli.network import Network, NetworkFailed, Plan, Report
+from cli.plan import SELLERS
 
 #: How long `down` waits for a graceful end before it kills.
 DOWN_S_MAX = 60.0
@@ -29,7 +30,6 @@ DOWN_S_MAX = 60.0
 LOOK_S = 0.5
 #: A node that died is started again after this long, so that one that cannot start does not spin.
 START_AGAIN_S = 2.0
-SELLERS = ("bpp-solo", "bpp-east", "bpp-west")
 
 
 class UnableToStand(RuntimeError):

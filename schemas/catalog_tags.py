@@ -21,6 +21,11 @@ from schemas.values import ENERGY_WH_MAX, PRICE_MICRO_MAX, refuse
 #: Most blocks of a block price, most certificates of one lot of energy.
 BLOCKS_MAX, CERTIFICATES_MAX = 50, 100
 
+#: Category codes of the network's Layer 2, by energy source; other sources travel in the tag group ENERGY_SOURCE.
+SOURCE_CODES = {"SOLAR": "SOLAR_ENERGY", "WIND": "WIND_ENERGY"}
+#: The source that such a code means.
+SOURCES_BY_CODE = {code: source for source, code in SOURCE_CODES.items()}
+
 
 class ProviderScoreTag(NamedTuple):
     """How much of what it sold a provider delivered, over how many settled orders, and how many ratings it has."""

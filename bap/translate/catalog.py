@@ -12,8 +12,6 @@ from trade.money import Series
 from trade.policy import PLAIN
 from trade.price_rules import Tier
 
-_SOURCES = {"SOLAR_ENERGY": Source.SOLAR, "WIND_ENERGY": Source.WIND}
-
 #: Longest window of a stranger's offer without a series.
 WINDOW_S_MAX = 366 * 86_400
 
@@ -173,6 +171,6 @@ def _source(item: dict[str, Any], provider: dict[str, Any]) -> Source:
         code = (category.get("descriptor") or {}).get("code", "")
         if named in Source.__members__:
             return Source[named]
-        if code in _SOURCES:
-            return _SOURCES[code]
+        if code in catalog_tags.SOURCES_BY_CODE:
+            return Source(catalog_tags.SOURCES_BY_CODE[code])
     return Source.OTHER

@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from energy_catalog.offers import Intent, Source
+from energy_catalog.offers import Intent
 from schemas import catalog_tags, tags, values
 from trade.money import Series, currency_exponent
 from trade.order import Order
 from trade.policy import PLAIN, digest
-
-_CATEGORY_CODES = {Source.SOLAR: "SOLAR_ENERGY", Source.WIND: "WIND_ENERGY"}
 
 _E164 = re.compile(r"\+?[1-9][0-9]{1,14}")
 
@@ -25,8 +23,8 @@ def search_to_wire(intent: Intent) -> dict[str, Any]:
     fulfillment = _wanted_fulfillment(intent)
     if fulfillment:
         wire["fulfillment"] = fulfillment
-    if intent.source in _CATEGORY_CODES:
-        wire["category"] = {"descriptor": {"code": _CATEGORY_CODES[intent.source]}}
+    if intent.source in catalog_tags.SOURCE_CODES:
+        wire["category"] = {"descriptor": {"code": catalog_tags.SOURCE_CODES[intent.source]}}
     elif intent.source is not None:
         wire["category"] = {"tags": [tags.group_to_wire(tags.ENERGY_SOURCE, {"source": intent.source.value})]}
     if intent.provider_id is not None:

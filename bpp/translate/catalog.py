@@ -19,7 +19,6 @@ PLAIN_IMAGE = (
     "%3Ccircle%20cx='4.5'%20cy='4.5'%20r='3'%20fill='gold'/%3E%3C/svg%3E"
 )
 
-_CATEGORY_CODES = {Source.SOLAR: "SOLAR_ENERGY", Source.WIND: "WIND_ENERGY"}
 _ENERGY_NAMES = {
     Source.SOLAR: "Solar energy",
     Source.WIND: "Wind energy",
@@ -90,7 +89,7 @@ def provider_to_wire(provider: Provider) -> dict[str, Any]:
 def category_to_wire(source: Source) -> dict[str, Any]:
     """A kind of energy; a source that Layer 2 has no code for is named in the tag group ENERGY_SOURCE."""
     category: dict[str, Any] = {"id": source.value, "descriptor": {"name": _ENERGY_NAMES[source]}}
-    code = _CATEGORY_CODES.get(source)
+    code = catalog_tags.SOURCE_CODES.get(source)
     if code:
         category["descriptor"]["code"] = code
     else:

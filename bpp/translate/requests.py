@@ -28,9 +28,6 @@ from schemas.values import WireRefusal
 from trade.money import Money, Series, currency_exponent
 from trade.order import Customer
 
-#: Category codes of the network's Layer 2; other sources travel in a tag group.
-_SOURCES = {"SOLAR_ENERGY": Source.SOLAR, "WIND_ENERGY": Source.WIND}
-
 #: Rating categories: core's spelling, and what Layer 2 calls the same thing.
 RATING_CATEGORIES = ("Order", "Provider", "Fulfillment", "Item", "Support")
 _RATING_CATEGORIES = {**{name: name for name in RATING_CATEGORIES}, "ORDER": "Order", "SELLER": "Provider"}
@@ -97,10 +94,10 @@ def _source(category: dict[str, Any]) -> Source | None:
     code = (category.get("descriptor") or {}).get("code")
     if code is None:
         return None
-    if code not in _SOURCES:
-        known = ", ".join(_SOURCES)
+    if code not in catalog_tags.SOURCES_BY_CODE:
+        known = ", ".join(catalog_tags.SOURCES_BY_CODE)
         raise values.refuse(f"{path}.descriptor.code", f'is "{code}"; known categories are {known}.', code="30005")
-    return _SOURCES[code]
+    return Source(catalog_tags.SOURCES_BY_CODE[code])
 
 
 def _place(stops: list[dict[str, Any]] | None) -> tuple[str | None, int | None]:

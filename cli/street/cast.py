@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from cli.plan import SELLERS
 from energy_catalog import fontana
 from energy_catalog.fontana import Home, Street
 
-#: The sellers' nodes: a prosumer's own, and two aggregators.
-SELLERS = ("bpp-solo", "bpp-east", "bpp-west")
 #: Every seller's node needs a home to speak for.
 HOMES_MIN, HOMES_MAX = len(SELLERS), 17
 #: What carrying a kWh across the street costs the buyer, micro-USD; a line of its own in every quote.

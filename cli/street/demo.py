@@ -19,11 +19,11 @@ from rich.console import Console
 from api.series import rfc3339
 from cli import processes, show
 from cli.network import Network, NetworkFailed
-from cli.plan import Plan
+from cli.plan import SELLERS, Plan
 from cli.plan import Report as TellProgress
 from cli.street import bills, counts, delivery, evening, figures, report
 from cli.street.calls import CallFailed, Node, open_session
-from cli.street.cast import HOMES_MAX, SELLERS, Member, cast
+from cli.street.cast import HOMES_MAX, Member, cast
 from cli.street.figures import DayFigures, Figures, OrderFigures
 from cli.street.stage import Stage, TradingDay, evening_before, open_stage
 from energy_catalog import fontana

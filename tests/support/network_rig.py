@@ -31,6 +31,7 @@ from bpp.config import SellerSettings
 from bpp.shelf import Faces
 from bpp.shop import Shop
 from cli import keys
+from cli.plan import SELLERS, UTILITY
 from cli.servers import Servers
 from gateway import app as gateway_app
 from gateway.config import GatewaySettings
@@ -41,9 +42,7 @@ from tests.support.registry_rig import TurnedClock, free_port, new_database, ser
 from tests.support.trade_cases import DOLLAR, EVENING_BEFORE
 
 OPERATOR = "operator-token-of-tests"
-SELLERS = ("bpp-solo", "bpp-east", "bpp-west")
-#: A seller's node that is a utility: a member of those networks that ask for one.
-UTILITY = "utility"
+#: A utility is a member of those networks only that ask for one.
 MEMBERS = ("gateway", "bap", *SELLERS)
 
 _SELL = (*SELLERS, UTILITY)

@@ -7,6 +7,7 @@ from pathlib import Path
 import orjson
 
 from cli import standing
+from cli.plan import SELLERS
 
 
 def _plan(wish: standing.Wish) -> standing.Plan:
@@ -15,7 +16,7 @@ def _plan(wish: standing.Wish) -> standing.Plan:
 
 def test_a_plain_network_has_no_utility_and_dates_energy_by_the_wall_clock(tmp_path: Path) -> None:
     plan = _plan(standing.Wish(tmp_path, 9001))
-    assert [node.name for node in plan.nodes] == ["registry", "gateway", "bap", *standing.SELLERS]
+    assert [node.name for node in plan.nodes] == ["registry", "gateway", "bap", *SELLERS]
     assert [node.port for node in plan.nodes] == [9001, 9002, 9003, 9004, 9005, 9006]
     assert not plan.settings and not any(node.settings for node in plan.nodes)
 

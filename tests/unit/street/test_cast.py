@@ -2,6 +2,7 @@
 
 import pytest
 
+from cli.plan import SELLERS
 from cli.street import cast
 from energy_catalog import fontana
 
@@ -15,7 +16,7 @@ def test_too_few_or_too_many_homes_are_refused(homes: int) -> None:
 @pytest.mark.parametrize("homes", range(3, 18))
 def test_one_node_is_a_prosumers_own_and_the_aggregators_share_the_rest(homes: int) -> None:
     members = cast.cast(fontana.load_street(), homes=homes, seed=1)
-    count = {seller: sum(member.seller == seller for member in members) for seller in cast.SELLERS}
+    count = {seller: sum(member.seller == seller for member in members) for seller in SELLERS}
     assert count["bpp-solo"] == 1
     assert min(count.values()) >= 1
     assert abs(count["bpp-east"] - count["bpp-west"]) <= 1
