@@ -19,6 +19,7 @@ SHOWN_EVENTS = {
     "order.tracked": "tracking",
     "order.supported": "support",
     "order.rated": "feedback_form",
+    "order.cancelled": "cancellation",
     "order.cancel_refused": "last_refusal",
     "order.update_refused": "last_refusal",
     "order.answer_refused": "last_refusal",
@@ -86,6 +87,10 @@ class OrderOut(ContractOut):
     tracking: dict[str, Any] | None = None
     support: dict[str, Any] | None = None
     feedback_form: dict[str, Any] | None = None
+    cancellation: dict[str, Any] | None = Field(
+        default=None,
+        description="How it was cancelled: `by` whom, and `fee_milli`, the fee; one above the terms is disputed",
+    )
     last_refusal: dict[str, Any] | None = Field(default=None, description="The last thing the seller declined")
 
     @classmethod
@@ -103,6 +108,7 @@ class OrderOut(ContractOut):
             tracking=told.get("tracking"),
             support=told.get("support"),
             feedback_form=told.get("feedback_form"),
+            cancellation=told.get("cancellation"),
             last_refusal=told.get("last_refusal"),
         )
 

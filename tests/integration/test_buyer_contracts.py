@@ -170,6 +170,7 @@ async def test_a_cancel_at_a_fee_pays_the_fee_and_one_above_the_terms_is_dispute
         rig.seller.script["cancel"] = charge
         answer = (await rig.post(f"/api/orders/{order['order_id']}/cancel", {"reason_id": "1"})).json()
         assert answer["state"] == ("CANCELLED" if paid else "DISPUTED")
+        assert (answer["cancellation"]["by"], answer["cancellation"]["fee_milli"]) == ("CONSUMER", fee_milli)
         assert (answer["dispute"] is None) == paid
         assert await rig.wallet() == (
             (10_000_000 - 15_500, 0) if paid else (10_000_000 - 15_500 - QUOTED_MILLI, QUOTED_MILLI)
