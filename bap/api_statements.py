@@ -6,18 +6,16 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
 from aiohttp import web
 from pydantic import Field
 
 from api.desk import Answer, Call, Desk
-from api.paging import Id, Page, Strict, cursor, read_cursor
+from api.paging import Id, Strict, read_cursor
 from api.problems import ApiError, conflict, not_found
+from api.statements import SettledQuery, period_asked, settled_page
 from bap.api_calls import READERS, visible_to
-from bap.api_models import WireId
-from books import issuing, periods
+from books import issuing
 from books.issuing import Form
-from books.periods import Period, PeriodInvalid
 from books.statements import Holder, StatementTooLong
 from store import buyer_orders, customers
 from store.db import UnitOfWork
@@ -39,14 +37,6 @@ class InvoiceQuery(Strict):
     format: Form = Form.PDF
 
 
-class SettledQuery(Page):
-    """Which settled orders: with whom, and of which civil day or month their delivery's end."""
-
-    counterparty_id: WireId
-    period: str | None = Field(default=None, max_length=20)
-    zone: str | None = Field(default=None, max_length=64)
-
-
 def add_routes(desk: Desk) -> None:
     """Give the desk the calls about statements."""
     _add_statements(desk)
@@ -62,7 +52,7 @@ def _add_statements(desk: Desk) -> None:
         As JSON, CSV or PDF; the header `Signature` signs exactly these bytes, and `format=pdf.sig` is that signature to
         keep beside the file. 422 for a period that holds more than one statement can.
         """
-        period = _period(call, call.path["period"], call.query.zone)
+        period = period_asked(call, call.path["period"], call.query.zone)
         async with call.node.database.unit_of_work(snapshot=True) as uow:
             holder = await _holder(uow, call, call.path["account_id"])
             try:
@@ -93,7 +83,7 @@ def _add_invoices(desk: Desk) -> None:
         It has the next number of this node and never changes again: what is corrected later is a credit or debit note
         in the invoice of the month in which it is booked. 409 before that, 404 when nothing was traded.
         """
-        month = _period(call, call.path["month"], None)
+        month = period_asked(call, call.path["month"], None)
         if not month.is_month:
             raise ApiError(
                 422, "An invoice is of a month such as 2017-05; for a day ask for a statement.", field="month"
@@ -128,7 +118,7 @@ def _add_settled(desk: Desk) -> None:
         `period` keeps those whose delivery ended in a civil day or month.
         """
         asked, after = call.query, read_cursor(call.query.after, count=1)
-        period = _period(call, asked.period, asked.zone) if asked.period else None
+        period = period_asked(call, asked.period, asked.zone) if asked.period else None
         async with call.node.database.unit_of_work(snapshot=True) as uow:
             found = await issuing.settled_with(
                 uow,
@@ -138,8 +128,7 @@ def _add_settled(desk: Desk) -> None:
                 after=str(after[0]) if after else "",
                 limit=asked.limit,
             )
-        following = cursor(found[-1]["wire_order_id"]) if len(found) == asked.limit else None
-        return Answer(orjson.dumps({"items": found, "next": following}))
+        return settled_page(found, asked.limit)
 
 
 async def _holder(uow: UnitOfWork, call: Call[Any], account_id: Id) -> Holder:
@@ -147,13 +136,6 @@ async def _holder(uow: UnitOfWork, call: Call[Any], account_id: Id) -> Holder:
     if account is None:
         raise not_found("account", account_id)
     return Holder("account", account["account_id"], account["name"])
-
-
-def _period(call: Call[Any], name: str, zone: str | None) -> Period:
-    try:
-        return periods.period(name, zone or call.node.settings.billing_zone)
-    except PeriodInvalid as refusal:
-        raise ApiError(422, str(refusal), field=refusal.field) from refusal
 
 
 async def _signed(call: Call[Any], document: Mapping[str, Any], name: str) -> web.Response:

@@ -8,9 +8,9 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from books import periods
 from books.payments import PaymentProvider, Stripe
 from books.policies import PolicySettings
+from trade import periods
 
 
 class BuyerSettings(PolicySettings):

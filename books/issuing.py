@@ -13,12 +13,12 @@ import orjson
 
 from beckn.signing import Identity
 from books import pdf, reconcile, signed, statement_csv, statements
-from books.periods import Period
 from books.statements import Holder, Movement
 from store import statements as rows
 from store.db import UnitOfWork
 from trade import ledger
 from trade.order import Order, Side
+from trade.periods import Period
 
 #: How long after a month's end its invoice can be had: nothing is booked into the month any more.
 INVOICE_AFTER = timedelta(hours=1)

@@ -25,10 +25,10 @@ from typing import Any
 
 import orjson
 
-from books.periods import Period
 from trade import ledger
 from trade.money import Series, milli_from_minor, milli_from_nano, minor_from_milli
 from trade.order import Order, Side
+from trade.periods import Period
 from trade.policy import Rounding
 from trade.quote import TITLES, LineKind, QuoteLine, SettlementResult
 

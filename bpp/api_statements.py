@@ -6,16 +6,15 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
 from aiohttp import web
 from pydantic import Field
 
 from api.desk import Answer, Call, Desk
-from api.paging import Page, Strict, cursor, read_cursor
+from api.paging import Strict, read_cursor
 from api.problems import ApiError, not_found
-from books import issuing, periods
+from api.statements import SettledQuery, period_asked, settled_page
+from books import issuing
 from books.issuing import Form
-from books.periods import Period, PeriodInvalid
 from books.statements import Holder, StatementTooLong
 from bpp.scope import OPERATOR, PROSUMER, find_provider
 from store import orders
@@ -30,14 +29,6 @@ class StatementQuery(Strict):
 
     format: Form = Form.JSON
     zone: str | None = Field(default=None, max_length=64, description="IANA name such as Europe/Berlin")
-
-
-class SettledQuery(Page):
-    """Which settled orders: with whom, and of which civil day or month their delivery's end."""
-
-    counterparty_id: str = Field(min_length=1, max_length=255)
-    period: str | None = Field(default=None, max_length=20)
-    zone: str | None = Field(default=None, max_length=64)
 
 
 def add_routes(desk: Desk) -> None:
@@ -56,7 +47,7 @@ def _add_statements(desk: Desk) -> None:
         As JSON, CSV or PDF; the header `Signature` signs exactly these bytes, and `format=pdf.sig` is that signature to
         keep beside the file. 422 for a period that holds more than one statement can.
         """
-        period = _period(call, call.path["period"], call.query.zone)
+        period = period_asked(call, call.path["period"], call.query.zone)
         async with call.node.database.unit_of_work(snapshot=True) as uow:
             holder = await _holder(uow, call, call.path["provider_id"])
             try:
@@ -87,7 +78,7 @@ def _add_settled(desk: Desk) -> None:
         `period` keeps those whose delivery ended in a civil day or month.
         """
         asked, after = call.query, read_cursor(call.query.after, count=1)
-        period = _period(call, asked.period, asked.zone) if asked.period else None
+        period = period_asked(call, asked.period, asked.zone) if asked.period else None
         async with call.node.database.unit_of_work(snapshot=True) as uow:
             found = await issuing.settled_with(
                 uow,
@@ -97,20 +88,12 @@ def _add_settled(desk: Desk) -> None:
                 after=str(after[0]) if after else "",
                 limit=asked.limit,
             )
-        following = cursor(found[-1]["wire_order_id"]) if len(found) == asked.limit else None
-        return Answer(orjson.dumps({"items": found, "next": following}))
+        return settled_page(found, asked.limit)
 
 
 async def _holder(uow: UnitOfWork, call: Call[Any], provider_id: str) -> Holder:
     provider = await find_provider(call, uow, provider_id)
     return Holder("provider", provider.provider_id, provider.name)
-
-
-def _period(call: Call[Any], name: str, zone: str | None) -> Period:
-    try:
-        return periods.period(name, zone or call.node.settings.billing_zone)
-    except PeriodInvalid as refusal:
-        raise ApiError(422, str(refusal), field=refusal.field) from refusal
 
 
 async def _signed(call: Call[Any], document: Mapping[str, Any], name: str) -> web.Response:

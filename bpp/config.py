@@ -6,8 +6,8 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from books import periods
 from books.policies import PolicySettings
+from trade import periods
 
 
 class SellerSettings(PolicySettings):

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from books import pdf, periods, reconcile, statement_csv, statements
-from books.periods import Period, PeriodInvalid, period
+from books import pdf, reconcile, statement_csv, statements
 from books.statements import BooksDisagree, Holder, Movement, StatementTooLong
 from tests.support.statement_cases import PENALISED, TwoBooks, histories
 from tests.support.trade_cases import EVENING_BEFORE, SLOT_START, hours
-from trade import ledger
+from trade import ledger, periods
 from trade.order import Order
+from trade.periods import Period, PeriodInvalid, period
 from trade.quote import SettlementResult
 
 ANNA = Holder("account", "anna", "Anna")
