@@ -69,12 +69,12 @@ class Terminal:
         return asyncio.run(run())
 
 
-def _first_of_six_free_ports() -> int:
-    """Six free ports in a row."""
+def _first_of_free_ports(count: int) -> int:
+    """The first of so many free ports in a row."""
     while True:
         first = free_ports([0])[0]
         try:
-            free_ports([first + offset for offset in range(6)])
+            free_ports([first + offset for offset in range(count)])
         except RuntimeError:
             continue
         return first
@@ -98,7 +98,7 @@ def terminal() -> Iterator[Terminal]:
     """A network that is up, in a folder that everybody can pass."""
     home = Path(tempfile.mkdtemp(prefix="standing-"))
     home.chmod(0o755)
-    person = Terminal(home / ".run", _first_of_six_free_ports())
+    person = Terminal(home / ".run", _first_of_free_ports(6))
     try:
         done = person.up()
         assert done.returncode == 0, done.stderr
@@ -132,6 +132,27 @@ def test_all_six_nodes_are_subscribed_and_ready(terminal: Terminal) -> None:
     for name in ("gateway", "bap", "bpp-solo", "bpp-east", "bpp-west"):
         line = next(line for line in listed.splitlines() if line.split()[:1] == [f"{name}.powershare.example"])
         assert "SUBSCRIBED" in line
+
+
+def test_a_wall_clock_is_shown_and_moved_by_nobody(terminal: Terminal) -> None:
+    shown = terminal.run("clock")
+    assert (shown.returncode, shown.stdout.count("wall")) == (0, 6), shown.stderr
+    moved = terminal.run("clock", "--to", "2026-06-01T00:00:00Z")
+    assert (moved.returncode, "TRADING_CLOCK is wall" in moved.stderr) == (1, True), moved.stderr
+
+
+def test_a_network_with_a_utility_has_a_clock_that_its_operator_moves(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path / ".run", _first_of_free_ports(7))
+    ports = ("--first-port", str(terminal.first_port))
+    try:
+        up = terminal.run("up", *ports, "--utility", "--trading-start", "2026-06-01T00:00:00Z")
+        assert up.returncode == 0, up.stderr
+        assert terminal.node("bpp-east").environment["UTILITY_ID"] == terminal.node("utility").subscriber_id
+        moved = terminal.run("clock", "--to", "2026-06-01T12:00:00Z")
+        assert (moved.returncode, moved.stdout.count("2026-06-01T12:00:00")) == (0, 7), moved.stderr
+        assert "never goes back" in terminal.run("clock", "--to", "2026-06-01T11:00:00Z").stderr
+    finally:
+        terminal.run("down")
 
 
 def test_what_holds_tokens_and_keys_is_the_owners_alone(terminal: Terminal) -> None:
