@@ -6,7 +6,7 @@ import uuid
 from dataclasses import replace
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, Field, StrictBool, StrictFloat, StrictInt
+from pydantic import AfterValidator, BaseModel, Field, JsonValue, StrictInt
 
 from api.desk import Call, Desk
 from api.paging import Id, ListOf, Name, Page, Strict
@@ -38,7 +38,7 @@ MeterId = Annotated[
     AfterValidator(meter_id_in),
 ]
 Details = Annotated[
-    dict[str, StrictBool | StrictInt | StrictFloat | str],
+    dict[str, JsonValue],
     Field(max_length=20, description="The figures of its kind: GET /api/asset-kinds lists them"),
 ]
 Watts = Annotated[StrictInt, Field(description="W")]

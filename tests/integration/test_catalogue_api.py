@@ -57,6 +57,8 @@ _BAD_ASSETS: list[Any] = [
     ({"details": {"tilt_degrees": 91}}, 422, "details.tilt_degrees"),
     ({"details": {"tilt_degrees": 30.5}}, 422, "details.tilt_degrees"),
     ({"details": {"inverter_w": "5 kW"}}, 422, "details.inverter_w"),
+    ({"details": {"inverter_w": [5000]}}, 422, "details.inverter_w"),
+    ({"details": {"inverter_w": None}}, 422, "details.inverter_w"),
     ({"details": {"capacity_wh": 5}}, 422, "details.capacity_wh"),
     ({"details": {str(n): 1 for n in range(21)}}, 422, "details"),
     ({"colour": "red"}, 422, "colour"),
