@@ -75,7 +75,8 @@ async def owed(uow: UnitOfWork, *, after: str, limit: int) -> tuple[list[Owed], 
     The last order's id is None when there are no more. An order that moved nothing between the nodes is left out.
     """
     last = await uow.connection.fetchval(
-        "SELECT order_id FROM orders WHERE order_id > $1 AND wire_order_id <> '' ORDER BY order_id OFFSET $2 - 1 LIMIT 1",
+        "SELECT order_id FROM orders WHERE order_id > $1 AND wire_order_id <> ''"
+        " ORDER BY order_id OFFSET $2 - 1 LIMIT 1",
         after,
         limit,
     )

@@ -165,7 +165,7 @@ def test_grid_charges_that_were_rounded_to_cents_are_the_price_per_kwh_that_roun
     # 3 kWh at 0.033333 are 0.099999, in cents 0.10; the quote's total may be rounded, too.
     message = with_lines(("ENERGY", "0.63003"), ("DISCOM_FEES", "0.10"), total="0.73")
     assert buyer.quote_from_wire(message, ASKED, NOW).wheeling_micro_per_kwh == 33_333
-    with pytest.raises(WireRefusal, match="but the lines of the breakup sum to 0.73003"):
+    with pytest.raises(WireRefusal, match=r"but the lines of the breakup sum to 0\.73003"):
         buyer.quote_from_wire(with_lines(("ENERGY", "0.63003"), ("DISCOM_FEES", "0.10"), total="0.74"), ASKED, NOW)
 
 
