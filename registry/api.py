@@ -146,6 +146,7 @@ def mount(app: web.Application, node: Node) -> None:
     desk = Desk(title="Registry", version="1.0", description="Who is on the network: the operator's side.")
     _add_lists(desk)
     _add_acts(desk)
+    _add_rotation(desk)
     claim_api.add_routes(desk)
     desk.mount(app, node)
 
@@ -226,6 +227,8 @@ def _add_acts(desk: Desk) -> None:
     add_act("suspend", "Keep a subscriber out until it is approved again; every node refuses it within 5 seconds.")
     add_act("revoke", "Revoke keys for good; every node refuses them within 5 seconds.")
 
+
+def _add_rotation(desk: Desk) -> None:
     @desk.route(
         "POST", "/api/subscribers/{subscriber_id}/rotate", role="operator", body=RotateIn,
         answer=ListOf[SubscriberOut], tags=["subscribers"],
