@@ -110,8 +110,11 @@ def _dice(stage: Stage, today: TradingDay, purpose: str) -> random.Random:
 
 
 async def _search(stage: Stage, today: TradingDay, member: Member) -> tuple[Member, str, list[matching.Ask]]:
-    """One home's search through the gateway: its transaction and what the sellers offered."""
-    sellers = {seller.seller for seller in stage.members if seller.number in today.offered_wh}
+    """One home's search through the gateway: its transaction and what the sellers offered.
+
+    Every seller answers, also one that has nothing to offer for the day, so all of them are waited for.
+    """
+    sellers = {seller.seller for seller in stage.members}
     intent = {
         "account_id": stage.accounts[member.number],
         "window": {"start": rfc3339(today.starts_at), "end": rfc3339(today.ends_at)},
