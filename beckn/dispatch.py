@@ -28,9 +28,6 @@ log = structlog.get_logger("beckn.outbox")
 
 #: Letters taken from the table at once.
 CLAIM_MAX = 256
-#: How long acknowledgements wait to be noted together, seconds. Nobody waits for the note: one that is lost in a crash
-#: costs one more delivery, which the peer knows for a repeat.
-NOTE_S = 0.1
 
 
 #: seq, attempts made, perhaps delivered, when to try again, outcome (JSON) or None.
@@ -92,7 +89,7 @@ class Dispatcher:
         self._idle = asyncio.Event()
         self._idle.set()
         self._poller: asyncio.Task[None] | None = None
-        self._acknowledged: GroupCommit[tuple[int, datetime, str], None] = GroupCommit(self._note_sent, linger_s=NOTE_S)
+        self._acknowledged: GroupCommit[tuple[int, datetime, str], None] = GroupCommit(self._note_sent)
 
     # --- Life ------------------------------------------------------------------------------------------------------
 
@@ -118,7 +115,6 @@ class Dispatcher:
         for task in cut:
             task.cancel()
         await asyncio.gather(*cut, return_exceptions=True)
-        await self._acknowledged.settled()
         if self._held:
             now, in_flight = self._wall.now(), {task.get_name() for task in cut}
             # A letter cut off in flight may have arrived.
@@ -268,7 +264,7 @@ class Dispatcher:
         if answer.accepted:
             self._metrics.sent(letter.action, "ack").inc()
             self._recovered(destination)
-            self._acknowledged.submit((letter.seq, self._wall.now(), _ack(status)))
+            await self._acknowledged.submit((letter.seq, self._wall.now(), _ack(status)))
             return True
         # An answer without a code is no protocol's refusal: who wrote it may not be who got the letter.
         letter.uncertain = letter.uncertain or not answer.code

@@ -1,8 +1,7 @@
 """Group commit: what waits while one statement is under way goes together in the next.
 
-A lone item is written at once; under load the batches grow by themselves to what arrives during one round trip, which
-is where a row is cheapest. What nobody waits for may linger for company instead. The waiting line is bounded: a full
-one refuses.
+There is no timer. A lone item is written at once; under load the batches grow by themselves to what arrives during one
+round trip, which is where a row is cheapest. The waiting line is bounded: a full one refuses.
 """
 
 from __future__ import annotations
@@ -29,13 +28,9 @@ class GroupCommit(Generic[T, R]):
         batch_max: int = 256,
         waiting_max: int = 2048,
         writers: int = 1,
-        linger_s: float = 0.0,
     ) -> None:
-        """`write` answers one result per item, in order, once the whole batch is durable.
-
-        `linger_s` is how long a batch that is not full waits for more.
-        """
-        self._write, self._linger_s = write, linger_s
+        """`write` answers one result per item, in order, once the whole batch is durable."""
+        self._write = write
         self._batch_max, self._waiting_max, self._writers = batch_max, waiting_max, writers
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
         self._active: set[asyncio.Task[None]] = set()
@@ -68,8 +63,6 @@ class GroupCommit(Generic[T, R]):
 
     async def _write_waiting(self) -> None:
         while self._waiting:
-            if self._linger_s and len(self._waiting) < self._batch_max:
-                await asyncio.sleep(self._linger_s)
             batch = self._waiting[: self._batch_max]
             del self._waiting[: self._batch_max]
             try:

@@ -51,22 +51,3 @@ async def test_what_comes_in_just_as_a_writer_finds_the_line_empty_is_written_to
         async with asyncio.timeout(2):
             assert await asyncio.gather(*(submit_again() for _ in range(3))) == [2, 2, 2]
     await line.settled()
-
-
-async def test_what_nobody_waits_for_lingers_for_company_until_the_batch_is_full() -> None:
-    batches: list[list[int]] = []
-
-    async def write(batch: Sequence[int]) -> Sequence[int]:
-        batches.append(list(batch))
-        return batch
-
-    line: GroupCommit[int, int] = GroupCommit(write, batch_max=3, linger_s=0.05)
-    line.submit(1)
-    await asyncio.sleep(0.01)
-    line.submit(2)
-    await line.settled()
-    for item in (3, 4, 5):
-        line.submit(item)
-    async with asyncio.timeout(0.04):  # a full batch does not wait
-        await line.settled()
-    assert batches == [[1, 2], [3, 4, 5]]
