@@ -1,7 +1,7 @@
 """Our readers against another one, and against plain sums of real files.
 
-The files are not ours to ship: name a folder that holds them in METER_FILES (docs/meters.md says where they come from),
-and they are read, too.
+The files are not ours to ship (docs/meters.md says where they come from). They are found through METER_FILES, by
+default in `shared/data` beside the repository.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from energy_catalog.meter_files.entries import Found, Refused
 from trade import vee
 from trade.reading import Reading
 
-_FOLDER = Path(os.environ.get("METER_FILES", "/nowhere"))
-real = pytest.mark.skipif(not _FOLDER.is_dir(), reason="METER_FILES names no folder")
+_FOLDER = Path(os.environ.get("METER_FILES", Path(__file__).parents[4] / "shared" / "data"))
+real = pytest.mark.skipif(not _FOLDER.is_dir(), reason=f"the files are not at {_FOLDER}; set METER_FILES")
 _FEEDS = {
     "electric_containerized.xml": (8, 4086),
     "TestGBDataHourlyNineDaysBinnedDaily.xml": (216, 199_563),
